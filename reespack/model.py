@@ -1,0 +1,423 @@
+"""The values that flow through reespack, one for each arrow of the pipeline.
+
+    Repository -> Detection -> EnvironmentSpec -> Lock -> Prefix -> Archive
+
+All are frozen and compare by value. Paths inside a repository are POSIX strings relative to its
+root; paths on this machine are `pathlib.Path`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Literal
+
+from reespack.errors import DetectError, MalformedFileError, RepositoryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "ADDED",
+    "Archive",
+    "CondaRequirement",
+    "Detection",
+    "EnvironmentSpec",
+    "FileChange",
+    "FileVerdict",
+    "Kernelspec",
+    "LanguageVersion",
+    "Lock",
+    "LockedConda",
+    "LockedPip",
+    "LockfileInput",
+    "Note",
+    "Origin",
+    "PipOptions",
+    "PipRequirement",
+    "PlatformLock",
+    "Prefix",
+    "Repository",
+    "SystemPackage",
+    "Target",
+    "Verdict",
+]
+
+BINDER_FOLDERS = ("binder", ".binder")
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a request stands: a file of the repository and a line, counted from 1."""
+
+    file: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        """Return `file:line`, or the file alone."""
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+
+ADDED = Origin(file="(added by reespack)")
+"""The origin of what no file asks for: a kernel, a server, the default Python."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repository:
+    """A tree of files on this machine, and where it came from.
+
+    `root` is absolute and resolved, with `subdir` already applied; `top` is the checkout it must
+    stay inside of. `name` is a slug for file names. `commit` and `commit_time` (seconds since the
+    epoch) are None when the tree is not a git checkout; `dirty` says that tracked files differ
+    from the commit.
+    """
+
+    root: Path
+    top: Path
+    name: str
+    source: str
+    url: str | None = None
+    ref: str | None = None
+    commit: str | None = None
+    commit_time: int | None = None
+    dirty: bool = False
+    subdir: str = ""
+
+    @property
+    def config_folder(self) -> str:
+        """The only folder where REES files count: "binder", ".binder", or "" for the root.
+
+        Existence alone decides, even of an empty folder. Raises DetectError when both exist.
+        """
+        present = [name for name in BINDER_FOLDERS if (self.root / name).is_dir()]
+        if len(present) > 1:
+            raise DetectError(
+                "the repository has both binder/ and .binder/",
+                hint="REES allows one of them; remove or rename the other",
+            )
+        return present[0] if present else ""
+
+    def find(self, *names: str) -> str | None:
+        """Return the path of the first of `names` that is a file in the config folder."""
+        folder = self.config_folder
+        for name in names:
+            path = f"{folder}/{name}" if folder else name
+            if self.is_file(path):
+                return path
+        return None
+
+    def is_file(self, path: str) -> bool:
+        """Say whether `path` is a file (or a link to one)."""
+        return (self.root / path).is_file()
+
+    def resolve(self, path: str) -> Path:
+        """Return the file that `path` means; raise RepositoryError when that is outside."""
+        resolved = (self.root / path).resolve()
+        if not resolved.is_relative_to(self.top):
+            raise RepositoryError(
+                f"{path} leads out of the repository (to {resolved})",
+                hint="replace the link with the file itself",
+            )
+        return resolved
+
+    def read_bytes(self, path: str) -> bytes:
+        """Return a file's content; raise on links that leave the checkout and git-lfs pointers."""
+        try:
+            content = self.resolve(path).read_bytes()
+        except OSError as error:
+            raise MalformedFileError(f"{path}: cannot be read: {error.strerror}") from error
+        if content.startswith(_LFS_POINTER):
+            raise MalformedFileError(
+                f"{path}: is a git-lfs pointer, not the file itself",
+                hint="run `git lfs pull` in the repository, or commit the file without git-lfs",
+            )
+        return content
+
+    def read_text(self, path: str) -> str:
+        """Return a file as UTF-8 text, without its byte order mark, with Unix line ends."""
+        content = self.read_bytes(path)
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise MalformedFileError(
+                f"{path}:{line}: is not UTF-8 (byte 0x{content[error.start]:02x})",
+                hint="save the file as UTF-8",
+            ) from error
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+# --- detection ---------------------------------------------------------------------------------
+
+
+class Verdict(str, Enum):
+    """What becomes of a REES file: nothing is ever dropped in silence."""
+
+    USED = "used"
+    IGNORED = "ignored"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileVerdict:
+    """The verdict on one file, why, the buildpack that speaks for it, and the file's digest."""
+
+    path: str
+    verdict: Verdict
+    reason: str
+    buildpack: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something that the user should know; a warning unless `level` says otherwise."""
+
+    message: str
+    hint: str | None = None
+    origin: Origin | None = None
+    level: Literal["info", "warning"] = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What an environment is made for: a conda platform and the Python used when none is asked."""
+
+    platform: str
+    default_python: str = "3.12"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CondaRequirement:
+    """A match spec as conda and rattler parse it, and where it stands."""
+
+    spec: str
+    name: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipRequirement:
+    """One requirement for pip.
+
+    `text` is a PEP 508 string (`name @ git+https://...` for URLs), or, when `path` is set, is
+    informative only: `path` is a project folder, wheel or sdist inside the repository, relative
+    to its root ("." for the root itself), and `extras` those asked of it. `editable` records that
+    the file said `-e`; it is built as a wheel all the same.
+    """
+
+    text: str
+    origin: Origin
+    name: str | None = None
+    path: str | None = None
+    extras: tuple[str, ...] = ()
+    hashes: tuple[str, ...] = ()
+    editable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipOptions:
+    """The options of requirements files that bear on which distributions are found."""
+
+    index_url: str | None = None
+    extra_index_urls: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    no_index: bool = False
+    pre: bool = False
+    no_binary: tuple[str, ...] = ()
+    only_binary: tuple[str, ...] = ()
+    require_hashes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageVersion:
+    """A version of a language asked for outside of conda's requirements.
+
+    `version` is a conda version spec (`3.11.*`). Of several for one language, the highest `rank`
+    counts: runtime.txt 100, Pipfile 50, a project's requires-python 10.
+    """
+
+    language: str
+    version: str
+    origin: Origin
+    rank: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemPackage:
+    """A name from apt.txt."""
+
+    name: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockfileInput:
+    """A lockfile that the repository brings: `conda-lock` (v1 YAML) or `explicit` (@EXPLICIT)."""
+
+    path: str
+    kind: Literal["conda-lock", "explicit"]
+    platform: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """What a repository holds: a verdict for every REES file, and what the buildpacks contribute.
+
+    `contributions` pairs each buildpack's id with its Contribution (reespack.buildpack), in the
+    order of the chain. `buildpacks` pairs ids with the version of the distribution they come from.
+    """
+
+    repository: Repository
+    target: Target
+    files: tuple[FileVerdict, ...]
+    contributions: tuple[tuple[str, object], ...]
+    buildpacks: tuple[tuple[str, str], ...]
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentSpec:
+    """What is asked for, on one platform, each request with its origin.
+
+    `channels` are names or URLs in order of priority. `variables` are (name, value). `post_build`
+    and `start` are paths in the repository. `languages` are those that get a kernel. With
+    `lockfile` set, the lock is given and the requirements only say what it must belong to.
+    """
+
+    name: str
+    platform: str
+    channels: tuple[str, ...]
+    conda: tuple[CondaRequirement, ...] = ()
+    pip: tuple[PipRequirement, ...] = ()
+    pip_constraints: tuple[PipRequirement, ...] = ()
+    pip_options: PipOptions = field(default_factory=PipOptions)
+    variables: tuple[tuple[str, str], ...] = ()
+    post_build: str | None = None
+    start: str | None = None
+    lockfile: LockfileInput | None = None
+    languages: tuple[str, ...] = ("python",)
+    sources: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+# --- lock --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedConda:
+    """One conda package, pinned to its file. `depends` are match specs as in repodata."""
+
+    name: str
+    version: str
+    build: str
+    url: str
+    sha256: str | None
+    md5: str | None
+    depends: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedPip:
+    """One Python distribution from outside the channels, pinned.
+
+    `kind` says what `url` is: a wheel or an sdist (with `sha256`), `git` (`git+https://...@commit`)
+    or `project` (a path inside the repository, built as a wheel). `depends` are (name, specifier).
+    `overrides` marks a distribution that takes the place of a conda package's.
+    """
+
+    name: str
+    version: str
+    url: str
+    kind: Literal["wheel", "sdist", "git", "project"]
+    sha256: str | None = None
+    depends: tuple[tuple[str, str], ...] = ()
+    overrides: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformLock:
+    """Everything that is pinned for one platform, in each half dependencies first."""
+
+    platform: str
+    conda: tuple[LockedConda, ...]
+    pip: tuple[LockedPip, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """A lockfile in conda-lock's v1 format: `text` is the file, `platforms` what it says.
+
+    `digest` is the sha256 of `text`. `given` says that the repository brought it.
+    `virtual_packages` are (name, version, build) that the solve assumed, per platform.
+    """
+
+    text: str
+    digest: str
+    platforms: tuple[PlatformLock, ...]
+    given: bool = False
+    virtual_packages: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    def for_platform(self, platform: str) -> PlatformLock | None:
+        """Return what is pinned for `platform`, or None."""
+        return next((lock for lock in self.platforms if lock.platform == platform), None)
+
+
+# --- prefix and archive ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChange:
+    """A file in the prefix that is not as its package brought it; `by` says who did it."""
+
+    path: str
+    change: Literal["added", "changed", "deleted"]
+    by: Literal["pip", "postBuild"]
+    package: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefix:
+    """An installed environment at its build folder, and what happened to it on the way.
+
+    `wheels` are the distributions that pip's half installed, with the sha256 of the very wheel
+    (for sdists, git and projects: of the wheel built from it). `changes` are files that are not
+    as their conda package brought them, and all that postBuild did; `leftovers` what postBuild
+    left in its scratch HOME.
+    """
+
+    path: Path
+    lock: PlatformLock
+    wheels: tuple[LockedPip, ...] = ()
+    changes: tuple[FileChange, ...] = ()
+    leftovers: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernelspec:
+    """A kernelspec in an environment: `name` is its folder's, `path` that folder in the prefix."""
+
+    name: str
+    display_name: str
+    language: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """A packed environment.
+
+    `size` is the archive's, `unpacked_size` and `files` those of what is in it, in bytes and
+    members that are not folders. `tree_digest` is a digest over path, mode and content of all.
+    """
+
+    path: Path
+    format: Literal["tar.zst", "tar.gz", "squashfs"]
+    sha256: str
+    size: int
+    unpacked_size: int
+    files: int
+    tree_digest: str
