@@ -1,0 +1,114 @@
+"""Files that appear whole or not at all, and digests of them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "current_umask",
+    "remove_tree",
+    "sha256_bytes",
+    "sha256_file",
+    "temporary_beside",
+    "temporary_folder",
+    "walk",
+    "write_atomic",
+]
+
+_CHUNK = 1 << 20
+
+
+def sha256_bytes(content: bytes) -> str:
+    """Return the sha256 of `content`, in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the sha256 of a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def current_umask() -> int:
+    """Return this process's umask; there is no way to read it without setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+@contextlib.contextmanager
+def temporary_beside(target: Path) -> Iterator[Path]:
+    """Yield a path in `target`'s folder that takes its place at the end, or vanishes on failure.
+
+    Whatever was at `target` stays until then. A file gets the mode that the umask gives.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~current_umask())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_atomic(target: Path, content: bytes | str) -> None:
+    """Write a file so that a reader sees the old content or the new, never half of it."""
+    with temporary_beside(target) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path, prefix: str = ".tmp-") -> Iterator[Path]:
+    """Yield a new folder (mode 0700) below `parent` that is gone afterwards, whatever happens."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    try:
+        yield folder
+    finally:
+        remove_tree(folder)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and all in it, read-only folders too; nothing there is no error."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        for folder, _, _ in os.walk(path):
+            os.chmod(folder, stat.S_IRWXU)  # noqa: PTH101 - os.walk yields strings
+        shutil.rmtree(path)
+
+
+def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield (path below `root`, entry) for everything in a tree, parents first, in sorted order.
+
+    Links are yielded, never followed. Paths are POSIX strings.
+    """
+    pending: list[tuple[str, str]] = [("", str(root))]
+    while pending:
+        below, folder = pending.pop()
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+        folders: list[tuple[str, str]] = []
+        for entry in entries:
+            path = f"{below}{entry.name}"
+            yield path, entry
+            if entry.is_dir(follow_symlinks=False):
+                folders.append((f"{path}/", entry.path))
+        pending.extend(reversed(folders))
