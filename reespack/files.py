@@ -90,8 +90,10 @@ def remove_tree(path: Path) -> None:
         return
     shutil.rmtree(path, ignore_errors=True)
     if path.exists():
-        for folder, _, _ in os.walk(path):
-            os.chmod(folder, stat.S_IRWXU)  # noqa: PTH101 - os.walk yields strings
+        path.chmod(stat.S_IRWXU)
+        for folder, below, _ in os.walk(path):
+            for name in below:
+                Path(folder, name).chmod(stat.S_IRWXU)
         shutil.rmtree(path)
 
 
