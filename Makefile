@@ -1,0 +1,40 @@
+# Everything that a fresh machine needs is made by the first target that wants it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint types floors unit e2e clean
+
+help: ## say what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "error: $(PYTHON) is older than 3.10; name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+demo: $(VENV)/.installed ## build a repository, carry it elsewhere, run its notebook there
+	@$(BIN)/python fixtures/demo/run.py
+
+test: lint types floors unit e2e ## the whole check
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+floors: $(VENV)/.installed
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/unit tests/conformance
+
+e2e: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/e2e
+
+clean: ## remove what was made here
+	rm -rf $(VENV) .cache demo dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

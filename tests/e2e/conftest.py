@@ -1,0 +1,52 @@
+"""What every end-to-end test builds from: a real conda channel, made here and kept.
+
+The channel is made by `reespack channel create` from this machine's CPythons and wheels of the
+package index. It lies in an ignored folder of the checkout and is extended, never rebuilt, so that
+only the first run of a machine pays for it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+TOP = Path(__file__).resolve().parents[2]
+REQUIREMENTS = (
+    "attrs",
+    "ipykernel",
+    "jupyterhub",
+    "jupyterlab",
+    "numpy",
+    "pandas",
+    "pip",
+    "requests",
+    "setuptools",
+    "six",
+    "toolz",
+    "wheel",
+)
+
+
+@pytest.fixture(scope="session")
+def wheelhouse() -> Path:
+    """Return the channel's folder; REESPACK_TEST_CHANNEL names one that is ready instead."""
+    given = os.environ.get("REESPACK_TEST_CHANNEL")
+    if given:
+        return Path(given)
+    channel = TOP / ".cache" / "wheelhouse"
+    channel.parent.mkdir(exist_ok=True)
+    with FileLock(channel.with_suffix(".lock")):
+        command = [sys.executable, "-m", "reespack", "channel", "create", channel, *REQUIREMENTS]
+        subprocess.run(command, check=True)
+    return channel
+
+
+@pytest.fixture(scope="session")
+def python_version() -> str:
+    """Return the `X.Y` of the Python that the channel has for certain: the one running here."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
