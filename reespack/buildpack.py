@@ -61,7 +61,8 @@ class Contribution:
 
     `channels` pair a channel with its origin, in order. `reads` are the files read beyond those
     claimed (a requirements file's `-r`), each with the place that refers to it; their verdict
-    becomes "used". `languages` are those that need a kernel.
+    becomes "used". `languages` are those that need a kernel. `claims` are verdicts that only the
+    content or the target decides (a lockfile for another platform); they replace the evidence's.
     """
 
     channels: tuple[tuple[str, Origin], ...] = ()
@@ -77,6 +78,7 @@ class Contribution:
     lockfile: LockfileInput | None = None
     languages: tuple[str, ...] = ()
     reads: tuple[tuple[str, Origin], ...] = ()
+    claims: tuple[Claim, ...] = ()
     notes: tuple[Note, ...] = ()
 
 
@@ -86,11 +88,14 @@ class Buildpack(Protocol):
 
     Of the buildpacks that share a `slot`, only the one with the highest `rank` whose evidence
     holds a used file contributes; the files of the others are reported as ignored, in favour of
-    its. A buildpack without a slot applies beside any other.
+    its. A buildpack without a slot applies beside any other. `files` are the names, or patterns as
+    `fnmatch` has them, of the files it speaks for: where one of them lies and nobody claims it (in
+    the root, when a binder folder exists), it is reported as ignored.
     """
 
     id: str
     api: int
+    files: tuple[str, ...]
     slot: str | None
     rank: int
 
