@@ -100,7 +100,7 @@ def holding(folder: Path, needle: bytes) -> list[Path]:
     found = []
     for path in folder.rglob("*"):
         if path.is_symlink():
-            content = os.readlink(path).encode()
+            content = bytes(path.readlink())
         elif path.is_file():
             content = path.read_bytes()
         else:
