@@ -1,7 +1,7 @@
 """Writing a `.conda` package so that the same content always gives the same bytes.
 
 The format is CEP 26 and the conda documentation's "conda package specification": a stored zip
-with `metadata.json`, `pkg-NAME.tar.zst` (the files) and `info-NAME.tar.zst` (what is known of them).
+with `metadata.json`, `pkg-NAME.tar.zst` (the files) and `info-NAME.tar.zst` (what describes them).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -67,14 +67,17 @@ class PackageInfo:
 
 
 @contextmanager
-def new_file(target: Path) -> Iterator[BinaryIO]:
-    """A file that appears as `target` when the block ends well, and not at all otherwise."""
+def new_file(target: Path) -> Iterator[IO[bytes]]:
+    """A file that appears as `target` when the block ends well, and not at all otherwise.
+
+    Its mode is 0644 and not the umask's, which many threads cannot ask for.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".new-", delete=False) as file:
         temporary = Path(file.name)
         try:
-            yield file.file
-            file.file.flush()
+            yield file
+            file.flush()
             temporary.chmod(0o644)
             os.replace(temporary, target)  # noqa: PTH105 - the name says that it is atomic
         except BaseException:
@@ -102,7 +105,7 @@ def write_conda_file(folder: Path, info: PackageInfo, files: Sequence[PackageFil
     return target
 
 
-def _store(archive: zipfile.ZipFile, name: str, source: BinaryIO, info: PackageInfo) -> None:
+def _store(archive: zipfile.ZipFile, name: str, source: IO[bytes], info: PackageInfo) -> None:
     when = datetime.fromtimestamp(max(info.timestamp // 1000, 315532800), tz=timezone.utc)
     entry = zipfile.ZipInfo(name, when.timetuple()[:6])
     entry.external_attr = 0o644 << 16
@@ -114,7 +117,7 @@ def _store(archive: zipfile.ZipFile, name: str, source: BinaryIO, info: PackageI
 
 
 @contextmanager
-def _tar(out: BinaryIO) -> Iterator[tarfile.TarFile]:
+def _tar(out: IO[bytes]) -> Iterator[tarfile.TarFile]:
     import zstandard
 
     compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
@@ -135,7 +138,7 @@ def _member(path: str, info: PackageInfo, *, size: int = 0, mode: int = 0o644) -
 
 
 def _write_content(
-    out: BinaryIO, files: Sequence[PackageFile], info: PackageInfo
+    out: IO[bytes], files: Sequence[PackageFile], info: PackageInfo
 ) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     with _tar(out) as tar:
@@ -162,7 +165,7 @@ def _write_content(
     return rows
 
 
-def _write_info(out: BinaryIO, info: PackageInfo, paths: list[dict[str, object]]) -> None:
+def _write_info(out: IO[bytes], info: PackageInfo, paths: list[dict[str, object]]) -> None:
     index: dict[str, object] = {
         "arch": None,
         "build": info.build,

@@ -20,7 +20,15 @@ from reespack.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Dynamic", "find_library", "is_elf", "is_glibc", "read_dynamic", "set_rpath", "without_debugging"]
+__all__ = [
+    "Dynamic",
+    "find_library",
+    "is_elf",
+    "is_glibc",
+    "read_dynamic",
+    "set_rpath",
+    "without_debugging",
+]
 
 _MAGIC = b"\x7fELF"
 _PT_LOAD, _PT_DYNAMIC = 1, 2

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import UsageError
+from reespack.uv import PackageIndex, run_uv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -60,7 +61,8 @@ class Interpreter:
     """A CPython with a prefix of its own.
 
     `executable` lies in `prefix`; `former_prefixes` are all the paths under which its files may
-    know that folder, `build_folders` those it was compiled in; `subdir` is conda's name for the platform; `markers` are PEP 508's.
+    know that folder, `build_folders` those it was compiled in; `subdir` is conda's name for the
+    platform; `markers` are PEP 508's.
     """
 
     executable: Path
@@ -180,10 +182,12 @@ def _ask(executable: Path) -> dict[str, Any]:
 def _candidates(request: str) -> Iterator[Path]:
     if request == ".".join(map(str, sys.version_info[: request.count(".") + 1])):
         yield Path(sys.executable)
-    arguments = ["--no-python-downloads", "--no-config", "--no-project", "--offline"]
+    arguments = ["--no-config", "--no-project"]
     # --system: an environment that happens to be active is not what somebody asks for by number.
     yield from map(Path, _uv("python", "find", "--system", *arguments, request).splitlines()[:1])
-    listing = _uv("python", "list", *arguments, "--all-versions", "--output-format", "json", request)
+    listing = _uv(
+        "python", "list", *arguments, "--all-versions", "--output-format", "json", request
+    )
     for row in json.loads(listing or "[]"):
         if row.get("path"):
             yield Path(row["path"])
@@ -206,9 +210,5 @@ def _release(path: Path) -> tuple[int, ...]:
 
 
 def _uv(*arguments: str) -> str:
-    import uv
-
-    outcome = subprocess.run(
-        [uv.find_uv_bin(), *arguments], capture_output=True, text=True, check=False
-    )
-    return outcome.stdout.strip() if outcome.returncode == 0 else ""
+    outcome = run_uv(arguments, index=PackageIndex(offline=True))
+    return outcome.stdout.strip() if outcome.ok else ""

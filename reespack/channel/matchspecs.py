@@ -10,6 +10,7 @@ The two orders of versions differ in three places that matter here:
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
@@ -41,24 +42,22 @@ def local_label(version: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", (Version(version).local or "").lower())
 
 
-def parse_requirement(text: str) -> Requirement:
-    """Read a `Requires-Dist`, forgiving what old wheels get wrong (`>=3.6.*`, `>= 1.0 (x)`).
+# `>=3.6.*` is no specifier, but setuptools let it pass for years.
+_STARRED = re.compile(r"([<>]=?|~=)\s*([0-9][0-9.]*?)\.\*")
 
-    Raises `InvalidRequirement` for a line with not even a name in it.
+
+def parse_requirement(text: str) -> Requirement | None:
+    """Read a `Requires-Dist`, forgiving what old wheels get wrong; None without even a name.
+
+    Versions that nobody can read ask for nothing.
     """
-    try:
-        return Requirement(text)
-    except InvalidRequirement:
-        pass
-    mended = re.sub(r"([<>]=?|~=)\s*([0-9][0-9.]*?)\.\*", r"\1\2", text)
-    try:
-        return Requirement(mended)
-    except InvalidRequirement:
-        name, _, marker = text.partition(";")
-        match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", name)
-        if match is None:
-            raise
-        return Requirement(f"{match[1]};{marker}" if marker.strip() else match[1])
+    name, _, marker = text.partition(";")
+    bare = re.match(r"\s*[A-Za-z0-9][A-Za-z0-9._-]*(\s*\[[^]]*\])?", name)
+    attempts = (text, _STARRED.sub(r"\1\2", text), f"{bare[0]} ;{marker}" if bare else "")
+    for attempt in attempts:
+        with contextlib.suppress(InvalidRequirement):
+            return Requirement(attempt.rstrip(" ;"))
+    return None
 
 
 def dependency(requirement: Requirement) -> str:
@@ -126,7 +125,7 @@ def _before(version: Version) -> str:
 
 def python_range(requires_python: str | None) -> str:
     """The `python` match spec for a Requires-Python; unreadable ones ask for nothing."""
-    text = re.sub(r"([<>]=?|~=)\s*([0-9][0-9.]*?)\.\*", r"\1\2", requires_python or "")
+    text = _STARRED.sub(r"\1\2", requires_python or "")
     try:
         versions, _local = version_range(SpecifierSet(text))
     except InvalidSpecifier:

@@ -19,7 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reespack.channel.conda_file import PLACEHOLDER, PackageFile, PackageInfo, write_conda_file
-from reespack.channel.elf import find_library, is_elf, is_glibc, read_dynamic, set_rpath, without_debugging
+from reespack.channel.elf import (
+    find_library,
+    is_elf,
+    is_glibc,
+    read_dynamic,
+    set_rpath,
+    without_debugging,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +49,7 @@ _PROGRAMS = re.compile(r"(python|pydoc|idle|2to3)[0-9.]*(-?config)?|2to3-[0-9.]+
 # A library path for the old prefix, in the flags that extension modules are built with.
 _RPATH_FLAG = re.compile(rb" ?-Wl,-rpath[,=]" + PLACEHOLDER.encode() + rb"[^\s'\"]*")
 
-_CERTIFICATES = '''
+_CERTIFICATES = """
 
 # Added by reespack: OpenSSL looks for certificates where the machine it was built on has them.
 # Elsewhere the machine's own bundle is taken, or else the one that travels with this Python.
@@ -67,7 +74,7 @@ def _find_certificates():
 
 
 _find_certificates()
-'''
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +145,7 @@ def _timestamp(interpreter: Interpreter) -> int:
 def _sources(interpreter: Interpreter) -> Iterator[_Source]:
     prefix, minor = interpreter.prefix, interpreter.minor
     for path in sorted((prefix / "bin").iterdir()):
-        own = path.name.endswith(("2to3", "2to3-" + minor)) or re.search(
-            rf"(?<![0-9.])(3|{re.escape(minor)})?(-?config)?$", path.name
-        )
-        if _PROGRAMS.fullmatch(path.name) and own and path.is_file():
+        if _PROGRAMS.fullmatch(path.name) and _belongs(path, minor):
             yield _Source(path=f"bin/{path.name}", source=path)
     patterns = (
         f"lib/libpython{minor}*.so*",
@@ -158,6 +162,16 @@ def _sources(interpreter: Interpreter) -> Iterator[_Source]:
             if path.is_dir() or _LEFT_OUT.fullmatch(inside) or _TESTS.fullmatch(inside):
                 continue
             yield _Source(path=str(path.relative_to(prefix)), source=path)
+
+
+def _belongs(program: Path, minor: str) -> bool:
+    """Whether a program is this Python's, in a folder that may hold those of several."""
+    if not program.is_file():
+        return False
+    if minor in program.resolve().name:
+        return True
+    with program.open("rb") as file:
+        return f"python{minor}".encode() in file.readline()
 
 
 def _relocated(
@@ -222,9 +236,7 @@ def _without_build_folder(data: bytes, interpreter: Interpreter) -> bytes:
 def _libraries(interpreter: Interpreter, binaries: dict[str, Path]) -> dict[str, Path]:
     """The closure of shared libraries beyond glibc, by their place in the package."""
     found: dict[str, Path] = {}
-    waiting = [
-        path for name, path in binaries.items() if not _NOT_BUNDLED.match(Path(name).name)
-    ]
+    waiting = [path for name, path in binaries.items() if not _NOT_BUNDLED.match(Path(name).name)]
     while waiting:
         asker = waiting.pop()
         for soname in read_dynamic(asker).needed:
@@ -238,9 +250,7 @@ def _libraries(interpreter: Interpreter, binaries: dict[str, Path]) -> dict[str,
     return found
 
 
-def _binary_file(
-    path: str, source: Path, interpreter: Interpreter, scratch: Path
-) -> PackageFile:
+def _binary_file(path: str, source: Path, interpreter: Interpreter, scratch: Path) -> PackageFile:
     copy = scratch / path.replace("/", "__")
     shutil.copyfile(source.resolve(), copy)
     copy.chmod(0o755)

@@ -10,45 +10,31 @@ from __future__ import annotations
 import base64
 import configparser
 import csv
-import email.parser
-import email.policy
 import hashlib
 import io
 import re
 import zipfile
-from dataclasses import dataclass
+import zlib
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Protocol
-
-from packaging.markers import Marker, UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
+from typing import TYPE_CHECKING
 
 from reespack.channel.conda_file import PLACEHOLDER, PackageFile, PackageInfo, write_conda_file
-from reespack.channel.matchspecs import (
-    conda_version,
-    dependency,
-    local_label,
-    parse_requirement,
-    python_range,
-)
+from reespack.channel.dependencies import depends_of, placement_of
+from reespack.channel.matchspecs import conda_version, local_label
+from reespack.channel.metadata import dist_info, read_metadata
 from reespack.errors import ChannelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from reespack.channel.dependencies import Lookup
     from reespack.channel.interpreter import Interpreter
     from reespack.channel.wheels import Wheel
 
-__all__ = ["REVISION", "Metadata", "existing_package", "read_metadata", "wheel_package"]
+__all__ = ["REVISION", "existing_package", "wheel_package"]
 
 REVISION = 0  # the build number; a change of what is made here raises it
-
-_PYTHONS = tuple(f"3.{minor}" for minor in range(8, 17))  # those a noarch package may meet
-_MACHINES = ("x86_64", "aarch64")
-_OTHER_SYSTEMS = (("win32", "Windows", "nt", "AMD64"), ("darwin", "Darwin", "posix", "arm64"))
 
 _SCRIPT = """\
 #!{python}
@@ -60,196 +46,6 @@ if __name__ == "__main__":
     sys.argv[0] = re.sub(r"(-script\\.pyw|\\.exe)?$", "", sys.argv[0])
     sys.exit({call}())
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metadata:
-    """What a wheel's METADATA says, as far as a conda package repeats it."""
-
-    name: str
-    version: str
-    requires: tuple[Requirement, ...]
-    requires_python: str | None
-    license: str
-    summary: str
-    home: str
-
-
-def read_metadata(path: Path) -> Metadata:
-    """Read `*.dist-info/METADATA` of a wheel; `ChannelError` when it is no wheel."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            text = archive.read(f"{_dist_info(archive)}/METADATA").decode("utf-8", "replace")
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise ChannelError(f"{path.name} is not a wheel: {error}") from error
-    # compat32: some descriptions are not what the newer policies take for a message.
-    message = email.parser.Parser(policy=email.policy.compat32).parsestr(text, headersonly=True)
-
-    def field(name: str) -> str:
-        return str(message.get(name) or "").strip()
-
-    requires: list[Requirement] = []
-    for line in message.get_all("Requires-Dist") or ():
-        try:
-            requires.append(parse_requirement(str(line)))
-        except InvalidRequirement as error:
-            raise ChannelError(f"{path.name}: unreadable Requires-Dist: {line}") from error
-    license_ = field("License-Expression") or field("License") or _classified(message)
-    return Metadata(
-        name=canonicalize_name(field("Name")),
-        version=field("Version"),
-        requires=tuple(requires),
-        requires_python=field("Requires-Python") or None,
-        # Some put a whole licence there; its first line names it.
-        license=license_.splitlines()[0].strip()[:100] if license_ else "",
-        summary=field("Summary").replace("\n", " "),
-        home=field("Home-page") or _home(message.get_all("Project-URL") or ()),
-    )
-
-
-class _Headers(Protocol):
-    def get_all(self, name: str, /) -> list[str] | None: ...
-
-
-def _classified(message: _Headers) -> str:
-    for line in message.get_all("Classifier") or ():
-        if str(line).startswith("License ::"):
-            return str(line).rpartition("::")[2].strip()
-    return ""
-
-
-def _home(urls: list[str] | tuple[str, ...]) -> str:
-    labelled = dict(
-        (label.strip().lower(), url.strip())
-        for label, _, url in (str(line).partition(",") for line in urls)
-    )
-    for label in ("homepage", "home", "source", "source code", "repository", "github"):
-        if label in labelled:
-            return labelled[label]
-    return next(iter(labelled.values()), "")
-
-
-def _dist_info(archive: zipfile.ZipFile) -> str:
-    for name in archive.namelist():
-        folder, _, rest = name.partition("/")
-        if folder.endswith(".dist-info") and rest == "METADATA":
-            return folder
-    raise KeyError("no METADATA")
-
-
-# --- What the package depends on ---------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Placement:
-    """Where a package can be used: any Python or one, any machine or one."""
-
-    one_python: bool
-    one_machine: bool
-    linux_only: bool
-
-
-def _environment(interpreter: Interpreter) -> dict[str, str]:
-    return dict(interpreter.markers)
-
-
-def _requirements(
-    metadata: Metadata,
-    environment: dict[str, str],
-    lookup: Callable[[str], Metadata | None],
-    extras: frozenset[str] = frozenset(),
-    seen: frozenset[tuple[str, str]] = frozenset(),
-) -> Iterator[str]:
-    """The match specs that hold in an environment; extras of dependencies are written out."""
-    for requirement in metadata.requires:
-        if not _holds(requirement.marker, environment, extras):
-            continue
-        name = canonicalize_name(requirement.name)
-        if name != metadata.name:
-            yield dependency(requirement)
-        wanted = frozenset(extra for extra in requirement.extras if (name, extra) not in seen)
-        if not wanted:
-            continue
-        other = metadata if name == metadata.name else lookup(name)
-        if other is not None:
-            deeper = seen | {(name, extra) for extra in wanted}
-            only = _only_extras(other, environment)
-            for spec in _requirements(other, environment, lookup, wanted, deeper):
-                if spec not in only:
-                    yield spec
-
-
-def _only_extras(metadata: Metadata, environment: dict[str, str]) -> frozenset[str]:
-    """What the distribution asks for anyway: no extra's doing."""
-    return frozenset(
-        dependency(requirement)
-        for requirement in metadata.requires
-        if _holds(requirement.marker, environment, frozenset())
-    )
-
-
-def _holds(marker: Marker | None, environment: dict[str, str], extras: frozenset[str]) -> bool:
-    if marker is None:
-        return True
-    try:
-        return any(
-            marker.evaluate({**environment, "extra": extra}) for extra in (extras or {""})
-        )
-    except UndefinedEnvironmentName:
-        return False
-
-
-def _depends(
-    metadata: Metadata, environment: dict[str, str], lookup: Callable[[str], Metadata | None]
-) -> tuple[str, ...]:
-    return tuple(sorted(set(_requirements(metadata, environment, lookup))))
-
-
-def _placement(
-    metadata: Metadata, interpreter: Interpreter, lookup: Callable[[str], Metadata | None]
-) -> _Placement:
-    """Whether the dependencies differ between Pythons, machines or systems."""
-    here = _environment(interpreter)
-    depends = _depends(metadata, here, lookup)
-
-    def same(**changes: str) -> bool:
-        return _depends(metadata, {**here, **changes}, lookup) == depends
-
-    return _Placement(
-        one_python=not all(
-            same(python_version=version, python_full_version=f"{version}.{patch}")
-            for version in _pythons(metadata.requires_python)
-            for patch in (0, 99)
-        ),
-        one_machine=not all(same(platform_machine=machine) for machine in _MACHINES),
-        linux_only=not all(
-            same(sys_platform=name, platform_system=system, os_name=os_name, platform_machine=m)
-            for name, system, os_name, m in _OTHER_SYSTEMS
-        ),
-    )
-
-
-def _pythons(requires_python: str | None) -> list[str]:
-    try:
-        allowed = SpecifierSet(requires_python or "")
-    except InvalidSpecifier:
-        return list(_PYTHONS)
-    return [version for version in _PYTHONS if allowed.contains(f"{version}.99")]
-
-
-def _glibc(wheel: Wheel) -> str | None:
-    """The least glibc among the wheel's own platform tags, as a dependency (PEP 600)."""
-    old = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
-    found: list[tuple[int, int]] = []
-    for tag in wheel.tags:
-        if match := re.match(r"manylinux_(\d+)_(\d+)_", tag.platform):
-            found.append((int(match[1]), int(match[2])))
-        elif (name := tag.platform.partition("_")[0]) in old:
-            found.append(old[name])
-    return "__glibc >={}.{}".format(*min(found)) if found else None
-
-
-# --- The package -------------------------------------------------------------------------------
 
 
 def _builds(wheel: Wheel, interpreter: Interpreter) -> tuple[str, str]:
@@ -270,65 +66,41 @@ def existing_package(wheel: Wheel, interpreter: Interpreter, folder: Path) -> Pa
 
 
 def wheel_package(
-    wheel: Wheel,
-    path: Path,
-    *,
-    interpreter: Interpreter,
-    lookup: Callable[[str], Metadata | None],
-    folder: Path,
+    wheel: Wheel, path: Path, *, interpreter: Interpreter, lookup: Lookup, folder: Path
 ) -> Path:
     """Write the package for the wheel at `path` into the channel `folder`.
 
-    `lookup` gives the metadata of another distribution of the same closure, for its extras.
-    Raises `ChannelError` when the wheel cannot be read.
+    `lookup` is asked for the distributions whose extras this one wants. Raises `ChannelError` when
+    the wheel cannot be read.
     """
     metadata = read_metadata(path)
-    placement = _placement(metadata, interpreter, lookup)
+    placement = placement_of(metadata, interpreter, lookup)
     any_python, one_python = _builds(wheel, interpreter)
     try:
         with zipfile.ZipFile(path) as archive:
+            # Headers lie in a folder named after the Python, for which noarch has no word.
             headers = any(".data/headers/" in name for name in archive.namelist())
-            compiled = not wheel.pure or headers or placement.one_machine
-            contents = _Contents(archive, None if not compiled else interpreter.minor)
+            noarch = wheel.pure and not headers and not placement.one_machine
+            contents = _Contents(archive, None if noarch else interpreter.minor)
             info = PackageInfo(
                 name=wheel.name,
                 version=conda_version(wheel.version),
-                build=one_python if compiled or placement.one_python else any_python,
+                build=any_python if noarch and not placement.one_python else one_python,
                 build_number=REVISION,
-                subdir=interpreter.subdir if compiled else "noarch",
-                noarch=None if compiled else "python",
-                depends=_all_depends(wheel, metadata, placement, interpreter, lookup, compiled),
+                subdir="noarch" if noarch else interpreter.subdir,
+                noarch="python" if noarch else None,
+                depends=depends_of(
+                    wheel, metadata, placement, interpreter, lookup=lookup, noarch=noarch
+                ),
                 timestamp=contents.timestamp,
                 license=metadata.license,
                 summary=metadata.summary,
                 home=metadata.home,
-                entry_points=() if compiled else contents.entry_points,
+                entry_points=contents.entry_points if noarch else (),
             )
             return write_conda_file(folder, info, contents.files())
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, configparser.Error) as error:
         raise ChannelError(f"{path.name} is a broken wheel: {error}") from error
-
-
-def _all_depends(
-    wheel: Wheel,
-    metadata: Metadata,
-    placement: _Placement,
-    interpreter: Interpreter,
-    lookup: Callable[[str], Metadata | None],
-    compiled: bool,
-) -> tuple[str, ...]:
-    depends = list(_depends(metadata, _environment(interpreter), lookup))
-    major, minor = interpreter.minor.split(".")
-    if compiled or placement.one_python:
-        depends.append(f"python >={interpreter.minor},<{major}.{int(minor) + 1}.0a0")
-    else:
-        depends.append(python_range(metadata.requires_python))
-    if compiled and not wheel.pure:
-        depends.append(f"python_abi {interpreter.minor}.* *_cp{interpreter.tag}")
-        depends.extend(filter(None, [_glibc(wheel)]))
-    if not compiled and placement.linux_only:
-        depends.append("__linux")
-    return tuple(sorted(set(depends)))
 
 
 class _Contents:
@@ -340,7 +112,7 @@ class _Contents:
     def __init__(self, archive: zipfile.ZipFile, minor: str | None) -> None:
         self._archive = archive
         self._minor = minor
-        self._dist_info = _dist_info(archive)
+        self._dist_info = dist_info(archive)
         self._site = f"lib/python{minor}/site-packages" if minor else "site-packages"
         self._scripts = "bin" if minor else "python-scripts"
         self._data = self._dist_info.removesuffix(".dist-info") + ".data"
@@ -394,7 +166,7 @@ class _Contents:
         parts = name.split("/")
         if name.startswith("/") or ".." in parts:
             raise KeyError(f"a path that leads out: {name}")
-        return not (parts[0] == self._dist_info and parts[-1] in made_anew and len(parts) == 2)
+        return parts not in [[self._dist_info, made] for made in made_anew]
 
     def _file(self, entry: zipfile.ZipInfo) -> PackageFile:
         place = self._place(entry.filename)
