@@ -1,0 +1,1 @@
+"""The prefix phase: a locked environment, made in a build folder."""
