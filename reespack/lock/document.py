@@ -1,0 +1,358 @@
+"""A lockfile's text: conda-lock's models, categories and content hash, around what was chosen."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import canonicalize_name
+
+from reespack.lock.reading import OVERRIDES, SPEC, VIRTUAL_PACKAGES
+from reespack.model import ADDED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from rattler import RepoDataRecord
+
+    from reespack.lock.halves import Halves
+    from reespack.model import EnvironmentSpec, LockedPip, Repository
+
+__all__ = [
+    "HEADER",
+    "dependencies_of",
+    "lock_text",
+    "parse_sources",
+    "quiet_conda_lock",
+    "spec_digest",
+]
+
+HEADER = """\
+# This file pins every package of an environment, in the format of conda-lock
+# (https://github.com/conda/conda-lock), version 1. It was written by reespack; do not edit it.
+#
+#     reespack build --locked          builds the environment from it
+#     reespack lock --update PACKAGE   moves one package on
+#     conda-lock install -n NAME FILE  installs it with conda, mamba or micromamba
+"""
+
+_ENVIRONMENT_FILES = ("environment.yml", "environment.yaml")
+
+
+def spec_digest(spec: EnvironmentSpec) -> str:
+    """Return reespack's digest of all that a spec asks for, additions of its own included.
+
+    Only what bears on the choice of packages counts: not where a request stands, nor the name.
+    """
+    content = {
+        "channels": list(spec.channels),
+        "conda": sorted(request.spec for request in spec.conda),
+        "pip": sorted([r.text, r.path or "", *sorted(r.hashes)] for r in spec.pip),
+        "constraints": sorted(r.text for r in spec.pip_constraints),
+        "options": repr(spec.pip_options),
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return f"sha256:{digest}"
+
+
+def lock_text(
+    specs: Sequence[EnvironmentSpec],
+    halves: Mapping[str, Halves],
+    *,
+    md5s: Mapping[str, str],
+    assumed: Mapping[str, tuple[tuple[str, str, str], ...]],
+    repository: Repository,
+) -> str:
+    """Return the lockfile's text: the same for the same choice, wherever and whenever.
+
+    `md5s` are the md5 sums, by URL, of packages whose repodata has none: conda-lock insists.
+    """
+    with quiet_conda_lock():
+        from conda_lock.content_hash import compute_content_hashes
+        from conda_lock.lockfile.v2prelim.models import Lockfile, LockMeta
+        from conda_lock.virtual_package import default_virtual_package_repodata
+
+        source = _source_spec(specs, repository)
+        packages: list[Any] = []
+        for spec in specs:
+            requested = source.dependencies[spec.platform]
+            packages += _packages(spec, halves[spec.platform], requested, source.channels, md5s)
+        hashes = compute_content_hashes(source, default_virtual_package_repodata())
+        custom = _custom(specs, halves, assumed)
+        lockfile = Lockfile(
+            package=packages,
+            metadata=LockMeta(
+                content_hash=hashes,
+                channels=list(source.channels),
+                platforms=[spec.platform for spec in specs],
+                sources=list(dict.fromkeys(path for spec in specs for path in spec.sources)),
+                custom_metadata=custom,
+            ),
+        )
+        lockfile.alphasort_inplace()
+        return HEADER + _yaml(lockfile.to_v1().dict_for_output())
+
+
+def _custom(
+    specs: Sequence[EnvironmentSpec],
+    halves: Mapping[str, Halves],
+    assumed: Mapping[str, tuple[tuple[str, str, str], ...]],
+) -> dict[str, str]:
+    custom = {}
+    for spec in specs:
+        custom[SPEC + spec.platform] = spec_digest(spec)
+        custom[VIRTUAL_PACKAGES + spec.platform] = " ".join(
+            "=".join(package) for package in assumed[spec.platform]
+        )
+        overrides = [p.name for p in halves[spec.platform].pip if p.overrides]
+        if overrides:
+            custom[OVERRIDES + spec.platform] = " ".join(overrides)
+    return custom
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    import yaml
+
+    # What conda-lock's writer does, with libyaml where it is there: a tenth of the time.
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.dump(document, Dumper=dumper, sort_keys=False)
+    return text
+
+
+@contextlib.contextmanager
+def quiet_conda_lock() -> Iterator[None]:
+    """Keep conda-lock's warnings, of what it leaves out, away from this program's stderr."""
+    logger = logging.getLogger("conda_lock")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+# --- what was asked, in conda-lock's words -----------------------------------------------------
+
+
+def _source_spec(specs: Sequence[EnvironmentSpec], repository: Repository) -> Any:  # noqa: ANN401
+    """Return conda-lock's LockSpecification of the sources.
+
+    From environment.yml it is made by conda-lock itself, so that its content hash is the one that
+    conda-lock has for that file; from anything else, from the requests that files make.
+    """
+    environment = next(
+        (
+            path
+            for path in specs[0].sources
+            if path.rpartition("/")[2] in _ENVIRONMENT_FILES and repository.is_file(path)
+        ),
+        None,
+    )
+    if environment is not None:
+        with contextlib.suppress(Exception):  # conda-lock raises whatever its parsers do
+            return parse_sources(
+                [repository.resolve(environment)],
+                platforms=[spec.platform for spec in specs],
+                channels=specs[0].channels,
+            )
+    return _spec_of_requests(specs)
+
+
+def parse_sources(files: Sequence[Path], *, platforms: list[str], channels: Sequence[str]) -> Any:  # noqa: ANN401
+    """Have conda-lock read `files`; `channels` override theirs where they differ."""
+    from conda_lock.conda_lock import make_lock_spec
+
+    with empty_mapping() as mapping:
+        found = make_lock_spec(
+            src_files=list(files), platform_overrides=platforms, mapping_url=mapping
+        )
+        if tuple(channel.url for channel in found.channels) == tuple(channels):
+            return found
+        return make_lock_spec(
+            src_files=list(files),
+            platform_overrides=platforms,
+            channel_overrides=list(channels),
+            mapping_url=mapping,
+        )
+
+
+@contextlib.contextmanager
+def empty_mapping() -> Iterator[str]:
+    """Yield a mapping of names without entries, for conda-lock to read in place of its download.
+
+    From environment.yml conda-lock looks up one name, pip, which its table maps to itself.
+    """
+    with _mapping({}) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _mapping(names: Mapping[str, str]) -> Iterator[str]:
+    """Yield the path of a table from Python's names to conda's, as conda-lock reads it."""
+    table = {
+        name: {"pypi_name": name, "conda_name": conda, "conda_forge": conda}
+        for name, conda in names.items()
+    }
+    with tempfile.TemporaryDirectory(prefix="reespack-mapping-") as folder:
+        path = Path(folder, "mapping.json")
+        path.write_text(json.dumps(table))
+        yield str(path)
+
+
+def _spec_of_requests(specs: Sequence[EnvironmentSpec]) -> Any:  # noqa: ANN401
+    from conda_lock.models.lock_spec import LockSpecification
+
+    return LockSpecification(
+        dependencies={spec.platform: list(_requested(spec)) for spec in specs},
+        channels=list(specs[0].channels),
+        sources=[],
+    )
+
+
+def _requested(spec: EnvironmentSpec) -> Iterator[Any]:
+    from conda_lock.models.lock_spec import VersionedDependency
+    from conda_lock.src_parser.conda_common import conda_spec_to_versioned_dep
+    from conda_lock.src_parser.pyproject_toml import parse_python_requirement
+
+    for request in spec.conda:
+        if request.origin == ADDED:
+            continue
+        try:
+            yield conda_spec_to_versioned_dep(request.spec, "main")
+        except Exception:  # noqa: BLE001 - conda-lock raises whatever its parsers do
+            yield VersionedDependency(name=request.name, version=request.spec)
+    with empty_mapping() as mapping:
+        for wanted in spec.pip:
+            if wanted.origin == ADDED:
+                continue
+            try:
+                yield parse_python_requirement(wanted.text, manager="pip", mapping_url=mapping)
+            except Exception:  # noqa: BLE001 - the same
+                yield VersionedDependency(
+                    name=wanted.name or wanted.path or wanted.text,
+                    manager="pip",
+                    version=wanted.text,
+                )
+
+
+# --- what was chosen, in conda-lock's words ----------------------------------------------------
+
+
+def _packages(
+    spec: EnvironmentSpec,
+    chosen: Halves,
+    requested: Sequence[Any],
+    channels: Sequence[Any],
+    md5s: Mapping[str, str],
+) -> list[Any]:
+    """Return conda-lock's LockedDependency for each package, with its categories."""
+    conda = {
+        record.name.normalized: _conda_dependency(record, spec.platform, channels, md5s)
+        for record in chosen.conda
+    }
+    pip = {one.name: _pip_dependency(one, spec.platform) for one in chosen.pip}
+    _categorise(conda, [r for r in requested if r.manager == "conda"], {})
+    by_pip_name: dict[str, list[Any]] = {name: [one] for name, one in pip.items()}
+    mapping: dict[str, str] = {}
+    for name, one in chosen.provided.items():
+        mapping[name] = one.package
+        by_pip_name.setdefault(name, []).append(conda[one.package])
+    named = {one.package for one in chosen.provided.values()}
+    for name in conda.keys() - named:
+        by_pip_name.setdefault(canonicalize_name(name), []).append(conda[name])
+    _categorise(by_pip_name, [r for r in requested if r.manager == "pip"], mapping)
+    packages = [*conda.values(), *pip.values()]
+    for package in packages:
+        # What no file asked for: reespack's own additions and what came along with them.
+        package.categories = package.categories or {"main"}
+    return packages
+
+
+def _categorise(
+    planned: Mapping[str, Any], requested: Iterable[Any], mapping: Mapping[str, str]
+) -> None:
+    """Let conda-lock say to which of the user's categories each package belongs."""
+    from conda_lock.lockfile import apply_categories
+
+    known = {r.name: r for r in requested if r.name in planned}
+    if all(request.category == "main" for request in known.values()):
+        return
+    with _mapping(mapping) as url:
+        for name, request in known.items():
+            # A dependency that is in neither half (one of another platform) is a KeyError there.
+            with contextlib.suppress(KeyError):
+                apply_categories(
+                    requested={name: request},
+                    planned=planned,
+                    convert_to_pip_names=request.manager == "pip",
+                    mapping_url=url,
+                )
+
+
+def _conda_dependency(
+    record: RepoDataRecord, platform: str, channels: Sequence[Any], md5s: Mapping[str, str]
+) -> Any:  # noqa: ANN401
+    from conda_lock.lockfile.v2prelim.models import HashModel, LockedDependency
+    from conda_lock.models.channel import normalize_url_with_placeholders
+
+    from reespack.channels import without_credentials
+
+    url = normalize_url_with_placeholders(record.url, channels=list(channels))
+    return LockedDependency(
+        name=record.name.normalized,
+        version=str(record.version),
+        build=str(record.build),
+        manager="conda",
+        platform=platform,
+        dependencies=dependencies_of(record.depends),
+        # A credential that no variable holds has no business in a file.
+        url=url if "$" in url else without_credentials(url),
+        hash=HashModel(
+            md5=md5s[record.url] if record.md5 is None else record.md5.hex(),
+            sha256=None if record.sha256 is None else record.sha256.hex(),
+        ),
+    )
+
+
+def dependencies_of(depends: Iterable[str]) -> dict[str, str]:
+    """Split match specs into names and the rest, joining two for one name as conda-lock does."""
+    found: dict[str, str] = {}
+    for depend in depends:
+        match = re.match(r"([^\s<>=!~\[;]+)\s*(.*)", depend)
+        if match is None:
+            continue
+        name, rest = match[1], match[2]
+        before = found.get(name)
+        if before and rest and " " not in before + rest:
+            rest = f"{before},{rest}"
+        found[name] = rest or before or ""
+    return found
+
+
+def _pip_dependency(one: LockedPip, platform: str) -> Any:  # noqa: ANN401
+    from conda_lock.lockfile.v2prelim.models import (
+        DependencySource,
+        HashModel,
+        LockedDependency,
+    )
+
+    direct = one.kind in {"git", "project"}
+    return LockedDependency(
+        name=one.name,
+        version=one.version,
+        manager="pip",
+        platform=platform,
+        dependencies=dict(one.depends),
+        url=one.url,
+        hash=HashModel(sha256=one.sha256) if one.sha256 else HashModel(),
+        # conda-lock installs by name and version unless there is a source.
+        source=DependencySource(type="url", url=one.url) if direct else None,
+    )

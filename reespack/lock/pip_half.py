@@ -1,0 +1,248 @@
+"""The pip half of a lock: uv's resolver over the package index.
+
+What the conda half brings is shown to uv as stub wheels (see `provided`), as constraints with a
+URL: wherever such a distribution is needed, it can come from nowhere else, and its version has to
+do. Nothing is installed and, for wheels, no interpreter is asked.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from reespack.errors import LockError
+from reespack.lock.provided import write_stub
+from reespack.uv import run_uv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from reespack.lock.provided import Provided
+    from reespack.model import PipOptions, PipRequirement
+    from reespack.uv import PackageIndex
+
+__all__ = ["PipRequest", "PipResult", "Unresolvable", "name_of", "resolve"]
+
+REQUIREMENTS = "requirements.txt"
+CONSTRAINTS = "constraints.txt"
+STUBS = "from-conda.txt"
+PYLOCK = "pylock.toml"
+EDGES = "edges.txt"
+
+# uv's names of target triples; manylinux ones go from 2014 (glibc 2.17) to 2.40.
+_GLIBC_KNOWN = (17, *range(28, 41))
+_NAME = re.compile(r"^\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
+
+
+class Unresolvable(Exception):  # noqa: N818 - a state of the search, never shown to a user
+    """uv finds no solution; `explanation` is what it says."""
+
+    def __init__(self, explanation: str) -> None:
+        super().__init__(explanation)
+        self.explanation = explanation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipRequest:
+    """What is asked of the index, for one platform and one Python.
+
+    `root` is what requirements' paths are relative to; `preferred` are (name, version) of an
+    earlier lock; `glibc` and `osx` are the versions of the target's system that were assumed.
+    """
+
+    requirements: tuple[PipRequirement, ...]
+    constraints: tuple[PipRequirement, ...]
+    options: PipOptions
+    root: Path
+    platform: str
+    python: str
+    glibc: str | None = None
+    osx: str | None = None
+    preferred: tuple[tuple[str, str], ...] = ()
+
+    def preferring(self, more: Iterable[tuple[str, str]]) -> PipRequest:
+        """Return the same request with other versions preferred, too."""
+        return replace(self, preferred=tuple({**dict(self.preferred), **dict(more)}.items()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipResult:
+    """uv's answer: `pylock` is the text of a pylock.toml (PEP 751).
+
+    Its paths are relative to `folder`; `needed_by` says for each distribution, by normalised
+    name, which others need it.
+    """
+
+    pylock: str
+    folder: Path
+    needed_by: Mapping[str, tuple[str, ...]]
+
+
+def resolve(
+    request: PipRequest, provided: Mapping[str, Provided], *, index: PackageIndex, folder: Path
+) -> PipResult:
+    """Resolve `request` in the empty or earlier used scratch `folder`, around what is `provided`.
+
+    Raises Unresolvable with uv's explanation, LockError for anything else that uv cannot do.
+    """
+    (folder / REQUIREMENTS).write_text(_lines(request.requirements, request.root))
+    (folder / CONSTRAINTS).write_text(_lines(request.constraints, request.root))
+    stubs = [(one.name, write_stub(one, folder)) for one in provided.values()]
+    (folder / STUBS).write_text("".join(f"{name} @ {path.as_uri()}\n" for name, path in stubs))
+    # What an earlier run left there would be taken for versions to stay with.
+    (folder / PYLOCK).unlink(missing_ok=True)
+    if request.preferred:
+        (folder / PYLOCK).write_text(_preferences(request.preferred))
+    arguments = [*_arguments(request), "--quiet"]
+    environ = _environ(request)
+    completed = run_uv(
+        [*arguments, "--format", "pylock.toml", "--output-file", PYLOCK],
+        index=index,
+        cwd=folder,
+        env=environ,
+    )
+    if not completed.ok:
+        raise _failure("\n".join(completed.tail), folder)
+    pylock = (folder / PYLOCK).read_text()
+    edges: dict[str, tuple[str, ...]] = {}
+    if pylock.count("[[packages]]") > 1:
+        # A second look at the same solution, from uv's cache: pylock.toml does not say who needs
+        # what.
+        completed = run_uv(
+            [*arguments, "--annotation-style", "line"], index=index, cwd=folder, env=environ
+        )
+        edges = _edges(completed.stdout) if completed.ok else {}
+    return PipResult(pylock=pylock, folder=folder, needed_by=edges)
+
+
+# --- what uv is told ---------------------------------------------------------------------------
+
+
+def _lines(requirements: Sequence[PipRequirement], root: Path) -> str:
+    return "".join(f"{_line(requirement, root)}\n" for requirement in requirements)
+
+
+def _line(requirement: PipRequirement, root: Path) -> str:
+    if requirement.path is None:
+        return requirement.text
+    extras = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
+    path = (root / requirement.path).resolve()
+    if requirement.name:
+        return f"{requirement.name}{extras} @ {path.as_uri()}"
+    return f"{path.as_uri()}{extras}"
+
+
+def name_of(requirement: PipRequirement) -> str | None:
+    """Return a requirement's normalised name, None for a path or URL that does not say it."""
+    if requirement.name:
+        return canonicalize_name(requirement.name)
+    match = _NAME.match(requirement.text)
+    if requirement.path is not None or match is None or "://" in requirement.text.split("@")[0]:
+        return None
+    return canonicalize_name(match[1])
+
+
+def _preferences(preferred: Iterable[tuple[str, str]]) -> str:
+    """Return a pylock.toml that uv reads as the versions to stay with."""
+    packages = [
+        f'\n[[packages]]\nname = "{name}"\nversion = "{version}"\n' for name, version in preferred
+    ]
+    return 'lock-version = "1.0"\ncreated-by = "reespack"\n' + "".join(packages)
+
+
+def _arguments(request: PipRequest) -> list[str]:
+    options = request.options
+    arguments = ["pip", "compile", REQUIREMENTS, "--constraints", CONSTRAINTS]
+    arguments += ["--constraints", STUBS, "--no-header", "--no-progress", "--color", "never"]
+    # An interpreter is needed only to build a source distribution's metadata.
+    arguments += ["--python", sys.executable, "--no-python-downloads"]
+    arguments += ["--python-version", request.python]
+    arguments += ["--python-platform", _triple(request)]
+    if options.index_url:
+        arguments += ["--default-index", options.index_url]
+    for url in options.extra_index_urls:
+        arguments += ["--index", url]
+    if options.extra_index_urls:
+        # pip takes the best version of all indexes, uv by itself the first index with the name.
+        arguments += ["--index-strategy", "unsafe-best-match"]
+    for place in options.find_links:
+        arguments += ["--find-links", _place(place, request.root)]
+    if options.no_index:
+        arguments.append("--no-index")
+    if options.pre:
+        arguments += ["--prerelease", "allow"]
+    for name in options.no_binary:
+        arguments += ["--no-binary", name]
+    for name in options.only_binary:
+        arguments += ["--only-binary", name]
+    return arguments
+
+
+def _place(place: str, root: Path) -> str:
+    return place if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:", place) else str((root / place).resolve())
+
+
+def _triple(request: PipRequest) -> str:
+    system, _, machine = request.platform.partition("-")
+    machine = {"64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+    if system == "linux" and machine in {"x86_64", "aarch64"}:
+        minor = _minor(request.glibc or "2.28")
+        fitting = [known for known in _GLIBC_KNOWN if known <= minor]
+        return f"{machine}-manylinux_2_{max(fitting, default=17)}"
+    if system == "osx":
+        return f"{machine}-apple-darwin"
+    if system == "win" and machine in {"x86_64", "aarch64"}:
+        return f"{machine}-pc-windows-msvc"
+    raise LockError(
+        f"uv cannot choose distributions for {request.platform}",
+        hint="leave the pip requirements out, or lock for another platform",
+    )
+
+
+def _minor(version: str) -> int:
+    major, _, rest = version.partition(".")
+    minor = rest.partition(".")[0]
+    return int(minor) if major == "2" and minor.isdigit() else _GLIBC_KNOWN[-1]
+
+
+def _environ(request: PipRequest) -> dict[str, str]:
+    import os
+
+    environ = dict(os.environ)
+    if request.osx:
+        environ["MACOSX_DEPLOYMENT_TARGET"] = request.osx
+    return environ
+
+
+# --- what uv says ------------------------------------------------------------------------------
+
+
+def _failure(output: str, folder: Path) -> Exception:
+    text = output.replace(f"{folder.as_uri()}/", "").replace(f"{folder}/", "").strip()
+    text = re.sub(r"^error: ", "", text)
+    if "No solution found" in text or "conflicting URLs" in text:
+        return Unresolvable(text)
+    first = text.splitlines()[0] if text else "no reason given"
+    return LockError(f"uv cannot resolve the pip requirements: {first}", detail=text or None)
+
+
+def _edges(text: str) -> dict[str, tuple[str, ...]]:
+    """Read `name==1.0  # via a, b` (and `name @ url  # via a`): who needs each distribution."""
+    edges: dict[str, tuple[str, ...]] = {}
+    for line in text.splitlines():
+        head, _, via = line.partition("# via ")
+        match = _NAME.match(head)
+        if match is None:
+            continue
+        needers = [word.strip() for word in via.split(",")]
+        edges[canonicalize_name(match[1])] = tuple(
+            canonicalize_name(re.sub(r"\[.*", "", word))
+            for word in needers
+            if word and not word.startswith("-")
+        )
+    return edges
