@@ -1,0 +1,82 @@
+"""The kernelspec outside of an archive: it unpacks the archive on first use and starts from there.
+
+Its folder is made for `jupyter kernelspec install --user FOLDER`, which copies it, so that it knows
+the archive by an absolute path. The launcher is POSIX sh (`scripts/archive.sh`): the machine that
+it runs on need not have reespack.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reespack.errors import PackError
+from reespack.files import remove_tree
+from reespack.kernelspec.scripts import read_script, replace_file
+
+if TYPE_CHECKING:
+    from reespack.model import Archive, Kernelspec
+
+__all__ = ["write_launcher_kernelspec"]
+
+
+def write_launcher_kernelspec(
+    target: Path,
+    kernelspec: Kernelspec,
+    *,
+    archive: Archive,
+    source: Path,
+    location: Path | None = None,
+) -> Path:
+    """Make the folder `target`: a kernelspec that starts `kernelspec` out of `archive`.
+
+    `source` is the folder whose kernel.json and logos are taken: the kernelspec's own in a prefix
+    (`prefix.path / kernelspec.path`), or one that this function made before. `location` says where
+    the archive will lie when that is not `archive.path`. The folder appears whole, in the place of
+    an earlier one. Raises PackError when it cannot be written.
+    """
+    path = (location or archive.path).absolute()
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            _fill(temporary, source, kernelspec, archive, path)
+            temporary.chmod(0o755)
+            remove_tree(target)
+            temporary.replace(target)
+        finally:
+            remove_tree(temporary)
+    except OSError as error:
+        raise PackError(f"the kernelspec {target} cannot be written: {error.strerror}") from error
+    return target
+
+
+def _fill(folder: Path, source: Path, kernelspec: Kernelspec, archive: Archive, path: Path) -> None:
+    ignore = shutil.ignore_patterns("kernel.json", "launch.sh", "archive.sh")
+    shutil.copytree(
+        source, folder, ignore=ignore, dirs_exist_ok=True, copy_function=shutil.copyfile
+    )
+    content: dict[str, Any] = json.loads((source / "kernel.json").read_bytes())
+    mine = content.setdefault("metadata", {}).setdefault("reespack", {})
+    mine["archive"] = {
+        "path": str(path),
+        "format": archive.format,
+        "sha256": archive.sha256,
+        "size": archive.size,
+    }
+    content["display_name"] = kernelspec.display_name
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    replace_file(folder / "kernel.json", f"{text}\n")
+    replace_file(folder / "launch.sh", read_script("archive.sh"), executable=True)
+    settings = {
+        "archive_path": str(path),
+        "archive_file": path.name,
+        "archive_format": archive.format,
+        "archive_sha256": archive.sha256,
+        "kernel": kernelspec.name,
+    }
+    lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
+    replace_file(folder / "archive.sh", f"# What launch.sh starts. Made by reespack.\n{lines}")
