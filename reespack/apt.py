@@ -1,0 +1,95 @@
+"""What a name from apt.txt means where nobody is root: the table of counterparts.
+
+The table is tab-separated text with a heading, one row a name, and `#` comments:
+
+    apt_name  count  kind  conda  note
+
+- `kind` is `conda` (the packages in `conda`, match specs with spaces between, take its place),
+  `base` (the machine or every environment has it: nothing is added), `gui` (a desktop program,
+  which needs a display) or `none` (no counterpart is known);
+- `count` says in how many of some hundreds of real repositories the name occurs;
+- `note` is for people. One that begins with "partial" says that the counterpart does not do all.
+
+A site's own table has the same form, and its rows replace those of the built-in one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Literal, cast
+
+from reespack.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["AptRow", "AptTable", "load_apt_table"]
+
+Kind = Literal["conda", "base", "gui", "none"]
+_COLUMNS = ["apt_name", "count", "kind", "conda", "note"]
+_KINDS = ("conda", "base", "gui", "none")
+_R_PREFIX = "r-cran-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AptRow:
+    """What is known of one apt name."""
+
+    name: str
+    kind: Kind
+    conda: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AptTable:
+    """Rows by apt name."""
+
+    rows: dict[str, AptRow]
+
+    def look_up(self, name: str) -> AptRow | None:
+        """Return what is known of `name`; None when nothing is.
+
+        Debian's `r-cran-x` is conda-forge's `r-x`, listed or not.
+        """
+        row = self.rows.get(name)
+        if row is None and name.startswith(_R_PREFIX):
+            return AptRow(name=name, kind="conda", conda=(f"r-{name.removeprefix(_R_PREFIX)}",))
+        return row
+
+
+def load_apt_table(site: Path | None = None) -> AptTable:
+    """Return the built-in table, with the rows of a site's own in place of those it names.
+
+    Raises ConfigError, naming file and line, for a site table that cannot be read.
+    """
+    built_in = files("reespack") / "data" / "apt-packages.tsv"
+    rows = _parse(built_in.read_text(encoding="utf-8"), "apt-packages.tsv")
+    if site is not None:
+        try:
+            text = site.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"the site's apt table {site} cannot be read: {error}",
+                hint="it is named by the setting apt-table",
+            ) from error
+        rows |= _parse(text, str(site))
+    return AptTable(rows=rows)
+
+
+def _parse(text: str, source: str) -> dict[str, AptRow]:
+    rows: dict[str, AptRow] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.startswith("#") or line.split("\t") == _COLUMNS:
+            continue
+        name, _, kind, conda, note = [*line.split("\t"), "", "", "", ""][:5]
+        if kind not in _KINDS or (kind == "conda" and not conda.strip()):
+            raise ConfigError(
+                f"{source}:{number}: is not a row of an apt table",
+                hint=f"tab-separated: {' '.join(_COLUMNS)}; kind is one of {', '.join(_KINDS)}",
+            )
+        rows[name] = AptRow(
+            name=name, kind=cast("Kind", kind), conda=tuple(conda.split()), note=note.strip()
+        )
+    return rows

@@ -1,0 +1,86 @@
+"""Which buildpacks there are: those of the entry-point group `reespack.buildpacks`.
+
+The built-ins and third parties come through the same door.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+from reespack.buildpack import API, Buildpack
+from reespack.errors import BuildpackError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["GROUP", "RegisteredBuildpack", "load_buildpacks", "load_from"]
+
+GROUP = "reespack.buildpacks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredBuildpack:
+    """A buildpack, and the distribution that brought it."""
+
+    buildpack: Buildpack
+    distribution: str
+    version: str
+
+
+def load_buildpacks() -> tuple[RegisteredBuildpack, ...]:
+    """Return every installed buildpack, the highest rank first and then by id.
+
+    Raises BuildpackError, naming the distribution, for one that cannot be imported, is no
+    buildpack, has an unknown `api`, or an id that another one has.
+    """
+    return load_from(entry_points(group=GROUP))
+
+
+def load_from(points: Iterable[EntryPoint]) -> tuple[RegisteredBuildpack, ...]:
+    """Return the buildpacks of these entry points, as `load_buildpacks` does."""
+    found: dict[str, RegisteredBuildpack] = {}
+    # importlib.metadata may list one entry point twice, when a folder is on sys.path twice
+    unique = {(_source(point), point.name, point.value): point for point in points}
+    for point in unique.values():
+        registered = _load(point)
+        name = registered.buildpack.id
+        if name in found:
+            raise BuildpackError(
+                f"two buildpacks have the id `{name}`: "
+                f"one from {found[name].distribution}, one from {registered.distribution}",
+                hint="uninstall one of the two distributions",
+            )
+        found[name] = registered
+    return tuple(sorted(found.values(), key=lambda one: (-one.buildpack.rank, one.buildpack.id)))
+
+
+def _source(point: EntryPoint) -> str:
+    """Say which distribution an entry point is from; by its module when it does not say."""
+    return point.dist.name if point.dist is not None else point.value.partition(":")[0]
+
+
+def _load(point: EntryPoint) -> RegisteredBuildpack:
+    source = _source(point)
+    where = f"the buildpack {point.name} of {source}"
+    try:
+        loaded = point.load()
+        buildpack = loaded() if isinstance(loaded, type) else loaded
+    except Exception as error:  # a third party's import may raise anything
+        raise BuildpackError(
+            f"{where} cannot be loaded: {type(error).__name__}: {error}",
+            hint=f"reinstall or uninstall {source}",
+        ) from error
+    if not isinstance(buildpack, Buildpack):
+        raise BuildpackError(
+            f"{where} is not a buildpack ({point.value} lacks a member of the interface)",
+            hint="reespack.buildpack.Buildpack lists the members",
+        )
+    if buildpack.api != API:
+        raise BuildpackError(
+            f"{where} is written for api {buildpack.api}; this reespack speaks api {API}",
+            hint=f"install versions of reespack and {source} that belong together",
+        )
+    version = point.dist.version if point.dist is not None else "unknown"
+    return RegisteredBuildpack(buildpack=buildpack, distribution=source, version=version)
