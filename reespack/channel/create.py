@@ -89,8 +89,8 @@ def create_channel(  # noqa: PLR0913 - one for each option of the command
         _index(directory)
     except OSError as error:
         raise UsageError(
-            f"cannot write into {directory}: {error.strerror or error}",
-            hint="name a folder that you may write into, on a disk with room",
+            f"cannot make the channel in {directory}: {error}",
+            hint="it needs a folder that you may write into, on a disk with room",
         ) from error
     return work.report(tuple(interpreter.version for interpreter in interpreters))
 

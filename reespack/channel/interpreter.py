@@ -33,6 +33,7 @@ print(json.dumps({
     "prefix": sys.base_prefix,
     "exec_prefix": sys.base_exec_prefix,
     "built_for": [variables.get("prefix"), variables.get("exec_prefix")],
+    "purelib": sysconfig.get_path("purelib", vars={"base": sys.base_prefix}),
     "built_in": [variables.get("abs_builddir"), variables.get("abs_srcdir")],
     "threads": not variables.get("Py_GIL_DISABLED"),
     "machine": platform.machine(),
@@ -130,7 +131,8 @@ def inspect_interpreter(executable: Path) -> Interpreter:
             f"{executable} is built for {facts['system']} on {facts['machine']}",
             hint="a channel can be made on Linux, x86-64 or aarch64",
         )
-    if prefix in {Path("/usr"), Path("/")}:
+    # Debian's puts packages into dist-packages, wherever it is copied to.
+    if prefix in {Path("/usr"), Path("/")} or "dist-packages" in facts["purelib"]:
         raise UsageError(
             f"{executable} (Python {version}) belongs to the system: its prefix is {prefix}",
             hint=_HINT,

@@ -42,7 +42,10 @@ _TESTS = re.compile(
     r"(test/(?!__init__\.py$|support/).*|(idlelib/idle_test|lib2to3/tests|tkinter/test"
     r"|unittest/test|ctypes/test|distutils/tests|sqlite3/test)/.*)"
 )
-_LEFT_OUT = re.compile(r"(site-packages/.*|dist-packages/.*|.*__pycache__/.*|.*\.(pyc|pyo|a|o))")
+_LEFT_OUT = re.compile(
+    r"(site-packages/.*|dist-packages/.*|.*__pycache__/.*|.*\.(pyc|pyo|a|o)"
+    r"|config-[^/]*/libpython.*|EXTERNALLY-MANAGED)"  # nobody manages the new place
+)
 # They need X11, Tcl's own library or Kerberos: used when the machine has these, never bundled.
 _NOT_BUNDLED = re.compile(r"(_tkinter|nis)\.")
 _PROGRAMS = re.compile(r"(python|pydoc|idle|2to3)[0-9.]*(-?config)?|2to3-[0-9.]+")
@@ -154,12 +157,12 @@ def _sources(interpreter: Interpreter) -> Iterator[_Source]:
         "lib/pkgconfig/python3*.pc",
     )
     for pattern in patterns:
-        for path in sorted(prefix.glob(pattern)):
+        for path in filter(Path.is_file, sorted(prefix.glob(pattern))):
             yield _Source(path=str(path.relative_to(prefix)), source=path)
     for root in (interpreter.stdlib, prefix / "include" / f"python{minor}"):
         for path in sorted(root.rglob("*")):
             inside = str(path.relative_to(root))
-            if path.is_dir() or _LEFT_OUT.fullmatch(inside) or _TESTS.fullmatch(inside):
+            if not path.is_file() or _LEFT_OUT.fullmatch(inside) or _TESTS.fullmatch(inside):
                 continue
             yield _Source(path=str(path.relative_to(prefix)), source=path)
 
