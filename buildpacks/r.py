@@ -1,0 +1,51 @@
+"""R's files: recognised, and refused until there is a buildpack that reads them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from buildpacks.runtime_txt import R_RUNTIME, runtime_text
+from reespack.buildpack import API, Claim, Contribution, Evidence
+from reespack.model import Verdict
+
+if TYPE_CHECKING:
+    from reespack.model import Repository, Target
+
+__all__ = ["R"]
+
+_REASON = "R repositories are not supported yet"
+_PACKAGE = re.compile(rb"^Package:", re.MULTILINE)
+
+
+class R:
+    """install.R, an R package's DESCRIPTION (in the root only), and `r-...` in runtime.txt."""
+
+    id = "r"
+    api = API
+    files: tuple[str, ...] = ("install.R", "DESCRIPTION")
+    slot: str | None = None
+    rank = 0
+
+    def detect(self, repository: Repository) -> Evidence | None:
+        """Apply where one of R's files counts."""
+        paths = [repository.find("install.R")]
+        if R_RUNTIME.fullmatch(runtime_text(repository) or ""):
+            paths.append(repository.find("runtime.txt"))
+        if not repository.config_folder and repository.is_file("DESCRIPTION"):
+            # other tools have a DESCRIPTION too; an R package's names the package
+            package = _PACKAGE.search(repository.read_bytes("DESCRIPTION"))
+            paths.append("DESCRIPTION" if package else None)
+        claims = tuple(
+            Claim(path=path, verdict=Verdict.REFUSED, reason=_REASON) for path in paths if path
+        )
+        return Evidence(claims=claims, blocking=True) if claims else None
+
+    def contribute(
+        self,
+        repository: Repository,  # noqa: ARG002 - a refusal reads nothing
+        evidence: Evidence,  # noqa: ARG002
+        target: Target,  # noqa: ARG002
+    ) -> Contribution:
+        """Contribute nothing."""
+        return Contribution()
