@@ -1,0 +1,260 @@
+"""The compressed pieces of an archive: each by itself, so that many can be made or read at once.
+
+tar.zst: zstd frames, then an index in the form of Facebook's seekable format (a skippable frame
+that every zstd reader passes over): https://github.com/facebook/zstd/blob/dev/contrib/seekable_format
+tar.gz: gzip members, each with its own length in an extra field `RP` of its header (RFC 1952).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import zlib
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Protocol
+
+from reespack.errors import UnpackError, VerificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    Buffer = bytes | bytearray | memoryview
+
+__all__ = [
+    "Codec",
+    "Frame",
+    "GzipCodec",
+    "ZstdCodec",
+    "decompressed",
+    "find_frames",
+    "form_of",
+    "plain",
+]
+
+ZSTD_LEVEL = 3
+GZIP_LEVEL = 6
+LARGEST = 1 << 28
+"""Bytes that a frame may unpack to before it is taken for an attack."""
+
+_SKIPPABLE = 0x184D2A5E
+_SEEKABLE = 0x8F92EAB1
+_FOOTER = struct.Struct("<IBI")
+_ENTRY = struct.Struct("<II")
+_GZIP = struct.Struct("<4sI2sH2sHI")
+_GZIP_START = b"\x1f\x8b\x08\x04"
+_CHUNK = 1 << 20
+
+
+class Codec(Protocol):
+    """One way of compressing."""
+
+    def compress(self, block: Buffer, /) -> bytes:
+        """Compress a block into a frame of its own; may be called from any thread."""
+
+    def index(self, frames: Sequence[tuple[int, int]], /) -> bytes:
+        """Return what follows the last frame; `frames` are (compressed, plain) sizes."""
+
+
+class ZstdCodec:
+    """Zstandard frames at level 3, each with a checksum, and an index of them."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def compress(self, block: Buffer) -> bytes:
+        """Compress a block with this thread's own compressor: they cannot be shared."""
+        import zstandard
+
+        compressor = getattr(self._local, "compressor", None)
+        if compressor is None:
+            compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
+            self._local.compressor = compressor
+        result: bytes = compressor.compress(block)
+        return result
+
+    def index(self, frames: Sequence[tuple[int, int]]) -> bytes:
+        """Return the index, in a frame that other readers skip."""
+        entries = b"".join(_ENTRY.pack(*sizes) for sizes in frames)
+        table = entries + _FOOTER.pack(len(frames), 0, _SEEKABLE)
+        return _ENTRY.pack(_SKIPPABLE, len(table)) + table
+
+
+class GzipCodec:
+    """Gzip members at level 6, without a time or a name, each with its own length."""
+
+    def compress(self, block: Buffer) -> bytes:
+        """Compress a block into a gzip member."""
+        deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+        content = deflate.compress(block) + deflate.flush()
+        trailer = _ENTRY.pack(zlib.crc32(block), len(block) & 0xFFFFFFFF)
+        length = _GZIP.size + len(content) + len(trailer)
+        head = _GZIP.pack(_GZIP_START, 0, b"\0\xff", 8, b"RP", 4, length)
+        return head + content + trailer
+
+    def index(self, frames: Sequence[tuple[int, int]]) -> bytes:  # noqa: ARG002 - see the class
+        """Return nothing: each member has its length."""
+        return b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """Where a frame lies in the file, in bytes, and its form."""
+
+    offset: int
+    length: int
+    form: str
+
+
+def find_frames(archive: Path, form: str) -> tuple[Frame, ...]:
+    """Return where the frames lie; empty when the file has no index, or not for all of it."""
+    with archive.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        frames = _zstd_frames(file.fileno(), size) if form == "zst" else _gzip_frames(file.fileno())
+    end = frames[-1].offset + frames[-1].length if frames else 0
+    index = _ENTRY.size * (len(frames) + 1) + _FOOTER.size if form == "zst" else 0
+    return frames if end + index == size else ()
+
+
+def _zstd_frames(handle: int, size: int) -> tuple[Frame, ...]:
+    footer = os.pread(handle, _FOOTER.size, max(0, size - _FOOTER.size))
+    if len(footer) < _FOOTER.size:
+        return ()
+    count, flags, magic = _FOOTER.unpack(footer)
+    length = count * _ENTRY.size
+    if magic != _SEEKABLE or flags or length > size:
+        return ()
+    table = os.pread(handle, length, size - _FOOTER.size - length)
+    frames, offset = [], 0
+    for compressed, _ in _ENTRY.iter_unpack(table):
+        frames.append(Frame(offset=offset, length=compressed, form="zst"))
+        offset += compressed
+    return tuple(frames)
+
+
+def _gzip_frames(handle: int) -> tuple[Frame, ...]:
+    frames, offset = [], 0
+    while head := os.pread(handle, _GZIP.size, offset):
+        if len(head) < _GZIP.size or not head.startswith(_GZIP_START):
+            return ()
+        _, _, _, extra, name, _, length = _GZIP.unpack(head)
+        if (extra, name) != (8, b"RP") or length < _GZIP.size:
+            return ()
+        frames.append(Frame(offset=offset, length=length, form="gz"))
+        offset += length
+    return tuple(frames)
+
+
+def decompressed(handle: int, frame: Frame) -> bytes:
+    """Return the plain bytes of one frame; raise VerificationError when it is damaged."""
+    content = os.pread(handle, frame.length, frame.offset)
+    if len(content) != frame.length:
+        raise VerificationError("the archive is truncated")
+    try:
+        return _unzstd(content) if frame.form == "zst" else _gunzip(content)
+    except (zlib.error, ValueError) as error:
+        raise _damaged(frame.offset, error) from error
+
+
+def _unzstd(content: bytes) -> bytes:
+    import zstandard
+
+    try:
+        size = zstandard.frame_content_size(content)
+        if not 0 <= size <= LARGEST:
+            raise ValueError(f"a frame says that it holds {size} bytes")
+        plain_bytes: bytes = zstandard.ZstdDecompressor().decompress(content)
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from error
+    return plain_bytes
+
+
+def _gunzip(content: bytes) -> bytes:
+    inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    plain_bytes = inflate.decompress(content, LARGEST)
+    if not inflate.eof:
+        raise ValueError("a member does not end where it says")
+    return plain_bytes
+
+
+def plain(archive: Path, form: str) -> Iterator[bytes]:
+    """Yield the plain bytes of an archive from its beginning, frames or not.
+
+    For archives that another program compressed again, and for their first members. Raise
+    VerificationError for damage; a truncated archive merely ends early.
+    """
+    with archive.open("rb") as file:
+        read = _zstd_reader(file) if form == "zst" else _gzip_reader(file.read)
+        while True:
+            try:
+                content = read()
+            except ValueError as error:
+                raise _damaged(file.tell(), error) from error
+            if not content:
+                return
+            yield content
+
+
+def _zstd_reader(file: IO[bytes]) -> Callable[[], bytes]:
+    import zstandard
+
+    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
+        file, read_across_frames=True, closefd=False
+    )
+
+    def piece() -> bytes:
+        try:
+            content: bytes = reader.read(_CHUNK)
+        except zstandard.ZstdError as error:
+            raise ValueError(str(error)) from error
+        return content
+
+    return piece
+
+
+def _gzip_reader(read: Callable[[int], bytes]) -> Callable[[], bytes]:
+    inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    rest = b""
+
+    def piece() -> bytes:
+        nonlocal inflate, rest
+        while True:
+            if inflate.eof:
+                inflate, rest = zlib.decompressobj(zlib.MAX_WBITS | 16), inflate.unused_data
+            content = rest or read(_CHUNK)
+            if not content:
+                return b""
+            try:
+                result = inflate.decompress(content, _CHUNK)
+            except zlib.error as error:
+                raise ValueError(str(error)) from error
+            rest = inflate.unconsumed_tail
+            if result:
+                return result
+
+    return piece
+
+
+def _damaged(offset: int, error: Exception) -> VerificationError:
+    return VerificationError(
+        f"the archive is damaged near byte {offset}: {error}",
+        hint="fetch or build it again",
+    )
+
+
+def form_of(archive: Path) -> str:
+    """Return "zst", "gz" or "squashfs" from a file's first bytes; raise UnpackError for others."""
+    try:
+        with archive.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise UnpackError(f"{archive} cannot be read: {error.strerror}") from error
+    forms = {b"\x28\xb5\x2f\xfd": "zst", b"\x1f\x8b\x08": "gz", b"hsqs": "squashfs"}
+    for magic, form in forms.items():
+        if start.startswith(magic):
+            return form
+    raise UnpackError(
+        f"{archive} is no archive of reespack's",
+        hint="it must be a .tar.zst, .tar.gz or .squashfs that reespack build made",
+    )

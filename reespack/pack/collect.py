@@ -1,0 +1,162 @@
+"""Which files of a prefix go into the archive, in which order, and what is changed in them."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import os
+import posixpath
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reespack.archive import LISTING, MANIFEST
+from reespack.archive.conda_unpack import PLACEHOLDERS, STATE
+from reespack.archive.listing import leads_out
+from reespack.errors import PackError
+from reespack.files import walk
+from reespack.model import Note
+from reespack.pack.conda_meta import rewritten
+from reespack.pack.scripts import scripts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from reespack.pack.conda_meta import Installed
+
+__all__ = ["Collection", "Source", "collect"]
+
+_OURS = frozenset({MANIFEST, LISTING, PLACEHOLDERS, STATE})
+_LEFT_OUT = frozenset({"CACHEDIR.TAG", ".nonadmin", ".conda_lock", "conda-meta/.lock"})
+"""A tag that makes backups skip what rattler installed, and locks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something that becomes a member.
+
+    `kind` is as in the listing. A file's content is `content`, or lies at `file` and holds about
+    `size` bytes; `change`, when given, makes of it what is packed. A link has its `target`.
+    """
+
+    path: str
+    kind: str
+    file: str = ""
+    size: int = 0
+    target: str = ""
+    content: bytes | None = None
+    change: Callable[[bytes], bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """All that is packed, sorted by path (as bytes, so that a folder precedes what is in it)."""
+
+    sources: tuple[Source, ...]
+    notes: tuple[Note, ...]
+
+    @property
+    def size(self) -> int:
+        """The bytes to read, for a progress bar."""
+        return sum(source.size for source in self.sources)
+
+
+def collect(prefix: Path, installed: Installed) -> Collection:
+    """List what is in a prefix; raise PackError for what cannot be read.
+
+    Left out: bytecode in `__pycache__`, FIFOs, sockets and devices (with a note), and what this
+    very program or conda-pack writes anew.
+    """
+    found: dict[str, Source] = {"share": Source("share", "dir")}
+    found["bin"] = Source("bin", "dir")
+    notes: list[Note] = []
+    roots = (prefix.absolute(), prefix.resolve())
+    try:
+        for path, entry in walk(prefix):
+            if path in _LEFT_OUT or path in _OURS or _is_bytecode(path):
+                continue
+            if source := _source(path, entry, roots, installed, notes):
+                found[path] = source
+    except OSError as error:
+        raise PackError(f"{error.filename} cannot be read: {error.strerror}") from error
+    found["share/reespack"] = Source("share/reespack", "dir")
+    for path, content in scripts().items():
+        found[path] = Source(path, "0755", content=content, size=len(content))
+    ordered = sorted(found.values(), key=lambda source: os.fsencode(source.path))
+    return Collection(sources=tuple(ordered), notes=tuple(notes))
+
+
+def _is_bytecode(path: str) -> bool:
+    """Say whether this is a `__pycache__` or in one: stale, once times are made equal."""
+    return "__pycache__" in path and "__pycache__" in path.split("/")
+
+
+def _source(
+    path: str,
+    entry: os.DirEntry[str],
+    roots: tuple[Path, Path],
+    installed: Installed,
+    notes: list[Note],
+) -> Source | None:
+    status = entry.stat(follow_symlinks=False)
+    if stat.S_ISREG(status.st_mode):
+        kind = "0755" if status.st_mode & stat.S_IXUSR else "0644"
+        change = _change(path, installed)
+        return Source(path, kind, entry.path, status.st_size, change=change)
+    if stat.S_ISDIR(status.st_mode):
+        return Source(path, "dir")
+    if stat.S_ISLNK(status.st_mode):
+        return _link(path, os.readlink(entry.path), roots, notes)  # noqa: PTH115 - an entry is no Path
+    notes.append(Note(message=f"{path} is neither file, folder nor link, and is not packed"))
+    return None
+
+
+def _link(path: str, target: str, roots: tuple[Path, Path], notes: list[Note]) -> Source:
+    """Return a link whose target holds wherever the environment lies, if that is possible."""
+    folder = posixpath.dirname(path)
+    if target.startswith("/"):
+        for root in map(str, roots):
+            if target == root or target.startswith(f"{root}/"):
+                target = posixpath.relpath(target[len(root) :], f"/{folder}")
+                break
+    elif leads_out(path, target):
+        target = _straight(path, target, roots[1])
+    if not leads_out(path, target):
+        return Source(path, "link", target=target)
+    notes.append(
+        Note(
+            message=f"{path} is a link that leads out of the environment, to {target}",
+            hint="it will be dangling where that is missing; copy the file instead",
+        )
+    )
+    return Source(path, "outside", target=target)
+
+
+def _straight(path: str, target: str, root: Path) -> str:
+    """Return a relative link's target without detours, or as an absolute path if it is outside."""
+    landing = (root / posixpath.dirname(path) / target).resolve()
+    if landing.is_relative_to(root):
+        inside = str(landing.relative_to(root))
+        return posixpath.relpath(f"/{inside}", f"/{posixpath.dirname(path)}")
+    return str(landing)
+
+
+def _change(path: str, installed: Installed) -> Callable[[bytes], bytes] | None:
+    if path.startswith("conda-meta/") and path.endswith(".json"):
+        return functools.partial(rewritten, name=path)
+    if path.endswith(".dist-info/RECORD") and path not in installed.owners:
+        return _record_without_scripts
+    return None
+
+
+def _record_without_scripts(content: bytes) -> bytes:
+    """Blank the digests of scripts in a wheel's RECORD: they hold for the build folder only."""
+    rows = list(csv.reader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        script = row and row[0].startswith("../") and "/bin/" in row[0]
+        writer.writerow([row[0], "", ""] if script else row)
+    return text.getvalue().encode("utf-8", "surrogateescape")

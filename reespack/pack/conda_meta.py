@@ -1,0 +1,95 @@
+"""What conda-meta says about the prefix, and how it is made independent of where it was built.
+
+conda-pack's rule, and some more: the paths of the package cache go, and so do the digests of files
+as they were in the build folder, the way in which files were linked, and the order that a parallel
+installation left them in.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reespack.errors import PackError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["Announced", "Installed", "read_conda_meta", "rewritten"]
+
+_COPIED = 3
+"""conda's LinkType.copy: in an unpacked environment nothing is linked to a package cache."""
+
+_LINKED = frozenset({"hardlink", "softlink", "directory"})
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """The placeholder that a package announced for one of its files: `mode` is text or binary."""
+
+    placeholder: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What the conda packages of a prefix brought: the owner of each path, and placeholders."""
+
+    owners: Mapping[str, str]
+    announced: Mapping[str, Announced]
+
+
+def read_conda_meta(prefix: Path) -> Installed:
+    """Read conda-meta/*.json; raise PackError when there is none or one cannot be read."""
+    folder = prefix / "conda-meta"
+    if not folder.is_dir():
+        raise PackError(f"{prefix} is no conda environment: it has no conda-meta")
+    owners: dict[str, str] = {}
+    announced: dict[str, Announced] = {}
+    for path in sorted(folder.glob("*.json")):
+        record = _load(path.read_bytes(), f"conda-meta/{path.name}")
+        name = str(record.get("name", path.stem))
+        owners.update(dict.fromkeys(record.get("files") or (), name))
+        for entry in (record.get("paths_data") or {}).get("paths") or ():
+            if entry.get("prefix_placeholder") and entry.get("file_mode") in {"text", "binary"}:
+                announced[entry["_path"]] = Announced(
+                    entry["prefix_placeholder"], entry["file_mode"]
+                )
+    return Installed(owners, announced)
+
+
+def rewritten(content: bytes, name: str) -> bytes:
+    """Return a conda-meta record without what depends on the build folder or the cache."""
+    record = _load(content, name)
+    for field in ("extracted_package_dir", "package_tarball_full_path"):
+        if field in record:
+            record[field] = ""
+    record.pop("indexed_timestamp", None)
+    if record.get("link"):
+        record["link"] = {**record["link"], "source": "", "type": _COPIED}
+    if record.get("files"):
+        record["files"] = sorted(record["files"])
+    data = record.get("paths_data")
+    if data and data.get("paths"):
+        data["paths"] = sorted(map(_path_entry, data["paths"]), key=lambda entry: entry["_path"])
+    return json.dumps(record, sort_keys=True).encode()  # indenting takes ten times as long
+
+
+def _path_entry(entry: dict[str, Any]) -> dict[str, Any]:
+    """Drop the digests that only held in the build folder; conda does without them."""
+    dropped = {"sha256_in_prefix"}
+    if entry.get("path_type", "hardlink") not in _LINKED:
+        dropped |= {"sha256", "size_in_bytes"}  # an entry point, with the prefix in its first line
+    return {key: value for key, value in entry.items() if key not in dropped}
+
+
+def _load(content: bytes, name: str) -> dict[str, Any]:
+    try:
+        record = json.loads(content)
+    except ValueError as error:
+        raise PackError(f"{name}: cannot be read: {error}") from error
+    if not isinstance(record, dict):
+        raise PackError(f"{name}: is no package record")
+    return record
