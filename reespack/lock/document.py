@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from reespack.lock.reading import OVERRIDES, SPEC, VIRTUAL_PACKAGES
+from reespack.lock.pip_half import git_reference, name_of
+from reespack.lock.reading import (
+    OVERRIDES,
+    REVISIONS,
+    SPEC,
+    VIRTUAL_PACKAGES,
+    as_url,
+    stand_in_hash,
+)
 from reespack.model import ADDED
 
 if TYPE_CHECKING:
@@ -114,7 +122,16 @@ def _custom(
         overrides = [p.name for p in halves[spec.platform].pip if p.overrides]
         if overrides:
             custom[OVERRIDES + spec.platform] = " ".join(overrides)
+        if revisions := _revisions(spec, halves[spec.platform].pip):
+            custom[REVISIONS + spec.platform] = revisions
     return custom
+
+
+def _revisions(spec: EnvironmentSpec, pip: Sequence[LockedPip]) -> str:
+    """Return the revision that was asked of each git URL: the lock itself has commits alone."""
+    asked = {name_of(r): git_reference(r.text) for r in spec.pip if r.path is None}
+    found = [(one.name, asked.get(one.name)) for one in pip if one.kind == "git"]
+    return " ".join(f"{name}={asked[1] or ''}" for name, asked in found if asked)
 
 
 def _yaml(document: dict[str, Any]) -> str:
@@ -351,8 +368,8 @@ def _pip_dependency(one: LockedPip, platform: str) -> Any:  # noqa: ANN401
         manager="pip",
         platform=platform,
         dependencies=dict(one.depends),
-        url=one.url,
-        hash=HashModel(sha256=one.sha256) if one.sha256 else HashModel(),
+        url=as_url(one),
+        hash=HashModel(sha256=one.sha256 or stand_in_hash(one.url)),
         # conda-lock installs by name and version unless there is a source.
-        source=DependencySource(type="url", url=one.url) if direct else None,
+        source=DependencySource(type="url", url=as_url(one)) if direct else None,
     )

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import canonicalize_name
 
 from reespack.errors import LockError
-from reespack.lock.reading import kind_of, read_lock
+from reespack.lock.reading import as_url, kind_of, read_lock, stand_in_hash
 from reespack.model import LockedConda, LockedPip, Note, Origin
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _pip_lines(text: str, name: str) -> list[LockedPip]:
         match = re.match(r"# pip (\S+) @ ([^#\s]+)(?:#sha256=([0-9a-f]{64}))?\s*$", line)
         if match is None:
             raise LockError(f"{name}:{number}: not in the form `# pip NAME @ URL#sha256=HASH`")
-        url = match[2]
+        url = re.sub(r"^file:(?=\.)", "", match[2])
         kind = kind_of(url)
         stem = unquote(urlsplit(url).path).rpartition("/")[2]
         version = stem.split("-")[1] if kind == "wheel" else "0"
@@ -281,8 +281,9 @@ def _text(packages: Sequence[LockedConda], pip: Sequence[LockedPip], platform: s
             "manager": "pip",
             "platform": platform,
             "dependencies": {},
-            "url": one.url,
-            "hash": {"sha256": one.sha256} if one.sha256 else {},
+            "url": as_url(one),
+            "hash": {"sha256": one.sha256 or stand_in_hash(one.url)},
+            **({} if one.sha256 else {"source": {"type": "url", "url": as_url(one)}}),
             "category": "main",
             "optional": False,
         }

@@ -19,8 +19,15 @@ from packaging.version import InvalidVersion, Version
 
 from reespack.errors import LockError, UnsatisfiableError
 from reespack.lock.conda_half import quoted_requests
-from reespack.lock.pip_half import PipRequest, PipResult, Unresolvable, name_of, resolve
-from reespack.lock.provided import Provided, find_provided
+from reespack.lock.pip_half import (
+    GitCommit,
+    PipRequest,
+    PipResult,
+    Unresolvable,
+    name_of,
+    resolve,
+)
+from reespack.lock.provided import Provided, find_provided, read_extras
 from reespack.lock.pylock import distributions, versions
 from reespack.model import LockedPip, Note
 
@@ -61,9 +68,13 @@ async def solve_halves(  # noqa: PLR0913 - its collaborators
     cache: Path,
     previous: PlatformLock | None,
     update: frozenset[str],
+    commits: tuple[GitCommit, ...] = (),
     progress: Progress,
 ) -> Halves:
-    """Choose the packages for one platform, preferring those of `previous` but for `update`."""
+    """Choose the packages for one platform, preferring those of `previous` but for `update`.
+
+    `commits` are where git URLs led to then.
+    """
     kept = [p for p in previous.conda if p.name not in update] if previous else []
     locked = await solver.records(kept) if kept else []
     progress.step(f"Solving the conda packages for {spec.platform}")
@@ -81,6 +92,7 @@ async def solve_halves(  # noqa: PLR0913 - its collaborators
             cache=cache,
             folder=Path(os.path.realpath(scratch)),  # noqa: ASYNC240 - nothing else waits
             preferred=tuple((n, v) for n, v in preferred if n not in update),
+            commits=tuple(one for one in commits if one.name not in update),
             locked=locked,
             records=records,
             progress=progress,
@@ -100,29 +112,31 @@ class _Search:
     cache: Path
     folder: Path
     preferred: tuple[tuple[str, str], ...]
+    commits: tuple[GitCommit, ...]
     locked: list[RepoDataRecord]
     records: list[RepoDataRecord]
     progress: Progress
     provided: dict[str, Provided] = field(default_factory=dict)
     added: dict[str, str] = field(default_factory=dict)
     overridden: dict[str, Provided] = field(default_factory=dict)
+    extras: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     async def run(self) -> Halves:
         """Ask uv, and conda again where uv says no, until both agree."""
         await self._look_into_packages()
         self._leave_urls_to_pip()
         self.progress.step(f"Resolving the pip packages for {self.spec.platform}")
-        result = self._resolve(self._stubs())
+        result = await self._resolve(self._stubs())
         for _ in range(ROUNDS):
             if isinstance(result, PipResult):
                 break
-            wanted, _ = self._conflicts(result)
+            wanted = await self._conflicts(result)
             await self._meet(wanted)
-            result = self._resolve(self._stubs())
+            result = await self._resolve(self._stubs())
         while isinstance(result, Unresolvable):
-            wanted, _ = self._conflicts(result)
+            wanted = await self._conflicts(result)
             self._override(wanted)
-            result = self._resolve(self._stubs())
+            result = await self._resolve(self._stubs())
         return self._done(result)
 
     def _done(self, result: PipResult) -> Halves:
@@ -136,7 +150,7 @@ class _Search:
         notes = tuple(
             Note(
                 message=f"pip's {name} {chosen[name]} takes the place of {one.package} "
-                f"{one.version} from the channel, which the pip requirements rule out",
+                f"{one.version} from the channel, as the pip requirements ask",
                 hint="ask for a version that both have, or leave one of the two requests out",
                 origin=next((r.origin for r in self.spec.pip if name_of(r) == name), None),
             )
@@ -173,6 +187,7 @@ class _Search:
             glibc=assumed.get("__glibc"),
             osx=assumed.get("__osx"),
             preferred=self.preferred,
+            commits=self.commits,
         )
 
     def _python(self) -> str:
@@ -185,14 +200,27 @@ class _Search:
             hint="add python to the conda dependencies",
         )
 
-    def _resolve(
+    async def _resolve(
         self, stubs: Mapping[str, Provided], request: PipRequest | None = None
     ) -> PipResult | Unresolvable:
-        asked = request or self._request()
-        try:
-            return resolve(asked, stubs, index=self.index, folder=self.folder)
-        except Unresolvable as failure:
-            return failure
+        """Ask uv; look up what a conda package says of its extras when one is asked for."""
+        while True:
+            try:
+                result = resolve(
+                    request or self._request(),
+                    stubs,
+                    extras=self.extras,
+                    index=self.index,
+                    folder=self.folder,
+                    cache=self.cache,
+                )
+            except Unresolvable as failure:
+                return failure
+            unread = (result.without_extras & stubs.keys()) - self.extras.keys()
+            if not unread:
+                return result
+            for name in sorted(unread):
+                self.extras[name] = await read_extras(stubs[name], self.client)
 
     # --- where they contradict -----------------------------------------------------------------
 
@@ -204,7 +232,7 @@ class _Search:
     def _override(self, wanted: Mapping[str, str]) -> None:
         self.overridden |= {name: self.provided[name] for name in wanted}
 
-    def _conflicts(self, failure: Unresolvable) -> tuple[dict[str, str], PipResult]:
+    async def _conflicts(self, failure: Unresolvable) -> dict[str, str]:
         """Return the provided distributions that are in the way, with the version uv would take.
 
         Those that uv's explanation names are set free, with conda's version still preferred, and
@@ -220,21 +248,23 @@ class _Search:
             if not named:
                 raise self._unsatisfiable(outcome.explanation)
             free |= named
-            outcome = self._resolve({n: p for n, p in stubs.items() if n not in free}, request)
+            outcome = await self._resolve(
+                {n: p for n, p in stubs.items() if n not in free}, request
+            )
         chosen = versions(outcome)
         different = sorted(
             name for name in free if name in chosen and not _same(chosen[name], stubs[name])
         )
         for name in different if len(different) > 1 else ():
             fewer = {n: p for n, p in stubs.items() if n not in free or n == name}
-            again = self._resolve(fewer, request)
+            again = await self._resolve(fewer, request)
             if isinstance(again, PipResult):
                 free.discard(name)
                 chosen = versions(again)
         wanted = {n: chosen[n] for n in different if n in free and n in chosen}
         if not wanted:
             raise self._unsatisfiable(failure.explanation)
-        return wanted, outcome
+        return wanted
 
     async def _meet(self, wanted: Mapping[str, str]) -> None:
         """Ask conda for packages that bring versions pip will take; override where it has none."""
@@ -253,7 +283,7 @@ class _Search:
                     self.progress.detail(f"no {more} in the channels: {error.detail}")
                     continue
                 await self._look_into_packages()
-                if not isinstance(self._resolve(self._only(name)), Unresolvable):
+                if not isinstance(await self._resolve(self._only(name)), Unresolvable):
                     self.progress.detail(f"conda is asked for {more}, which pip needs")
                     break
             else:

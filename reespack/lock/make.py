@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from reespack.channels import expand_channels
 from reespack.errors import LockError
-from reespack.lock.reading import SPEC, parse_yaml, read_lock
+from reespack.lock.reading import REVISIONS, SPEC, parse_yaml, read_lock
 from reespack.progress import QUIET
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from reespack.channels import ChannelSettings
     from reespack.lock.halves import Halves
+    from reespack.lock.pip_half import GitCommit
     from reespack.model import EnvironmentSpec, Lock, Repository
     from reespack.progress import Progress
     from reespack.uv import PackageIndex
@@ -136,11 +137,30 @@ async def _solve_all(  # noqa: PLR0913 - what `lock` was given
             root=repository.root,
             cache=channels.cache,
             previous=previous.for_platform(spec.platform) if previous else None,
+            commits=_commits(previous, spec),
             update=frozenset({*update, *(canonicalize_name(name) for name in update)}),
             progress=progress,
         )
     md5s = await _md5s([r for one in halves.values() for r in one.conda], client)
     return halves, md5s, packages
+
+
+def _commits(previous: Lock | None, spec: EnvironmentSpec) -> tuple[GitCommit, ...]:
+    """Return where the earlier lock's git URLs led to, with the revisions asked for then."""
+    from reespack.lock.pip_half import GitCommit, git_reference
+
+    old = previous.for_platform(spec.platform) if previous else None
+    if previous is None or old is None:
+        return ()
+    metadata = parse_yaml(previous.text, name="conda-lock.yml").get("metadata") or {}
+    recorded = str((metadata.get("custom_metadata") or {}).get(REVISIONS + spec.platform, ""))
+    revisions = dict(word.split("=", 1) for word in recorded.split())
+    found = [(one.name, git_reference(one.url)) for one in old.pip if one.kind == "git"]
+    return tuple(
+        GitCommit(name=name, url=at[0], revision=revisions[name] or None, commit=at[1])
+        for name, at in found
+        if at and at[1] and name in revisions
+    )
 
 
 def _channel_names(spec: EnvironmentSpec) -> list[str]:

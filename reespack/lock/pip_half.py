@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from reespack.model import PipOptions, PipRequirement
     from reespack.uv import PackageIndex
 
-__all__ = ["PipRequest", "PipResult", "Unresolvable", "name_of", "resolve"]
+__all__ = [
+    "GitCommit",
+    "PipRequest",
+    "PipResult",
+    "Unresolvable",
+    "git_reference",
+    "name_of",
+    "resolve",
+]
 
 REQUIREMENTS = "requirements.txt"
 CONSTRAINTS = "constraints.txt"
@@ -36,6 +44,8 @@ EDGES = "edges.txt"
 
 # uv's names of target triples; manylinux ones go from 2014 (glibc 2.17) to 2.40.
 _GLIBC_KNOWN = (17, *range(28, 41))
+_NO_EXTRA = re.compile(r"The package `([A-Za-z0-9._-]+)[^`]*` does not have an extra named")
+_GIT = re.compile(r"git\+(?P<url>[^#@]*?://(?:[^/#@]*@)?[^#@]+)(?:@(?P<revision>[^#]+))?")
 _NAME = re.compile(r"^\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
 
 
@@ -48,11 +58,22 @@ class Unresolvable(Exception):  # noqa: N818 - a state of the search, never show
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GitCommit:
+    """The commit that a revision (None for the default branch) of a git URL has led to."""
+
+    name: str
+    url: str
+    revision: str | None
+    commit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PipRequest:
     """What is asked of the index, for one platform and one Python.
 
     `root` is what requirements' paths are relative to; `preferred` are (name, version) of an
-    earlier lock; `glibc` and `osx` are the versions of the target's system that were assumed.
+    earlier lock, `commits` what its git URLs (without `git+` and revision) had led to; `glibc`
+    and `osx` are the versions of the target's system that were assumed.
     """
 
     requirements: tuple[PipRequirement, ...]
@@ -64,6 +85,7 @@ class PipRequest:
     glibc: str | None = None
     osx: str | None = None
     preferred: tuple[tuple[str, str], ...] = ()
+    commits: tuple[GitCommit, ...] = ()
 
     def preferring(self, more: Iterable[tuple[str, str]]) -> PipRequest:
         """Return the same request with other versions preferred, too."""
@@ -75,39 +97,52 @@ class PipResult:
     """uv's answer: `pylock` is the text of a pylock.toml (PEP 751).
 
     Its paths are relative to `folder`; `needed_by` says for each distribution, by normalised
-    name, which others need it.
+    name, which others need it; `without_extras` are those that lack an extra that is asked for.
     """
 
     pylock: str
     folder: Path
     needed_by: Mapping[str, tuple[str, ...]]
+    without_extras: frozenset[str] = frozenset()
 
 
-def resolve(
-    request: PipRequest, provided: Mapping[str, Provided], *, index: PackageIndex, folder: Path
+def resolve(  # noqa: PLR0913 - its collaborators
+    request: PipRequest,
+    provided: Mapping[str, Provided],
+    *,
+    extras: Mapping[str, tuple[str, ...]],
+    index: PackageIndex,
+    folder: Path,
+    cache: Path,
 ) -> PipResult:
     """Resolve `request` in the empty or earlier used scratch `folder`, around what is `provided`.
 
+    `extras` are lines about the extras of provided distributions, for their stubs' metadata.
     Raises Unresolvable with uv's explanation, LockError for anything else that uv cannot do.
     """
     (folder / REQUIREMENTS).write_text(_lines(request.requirements, request.root))
     (folder / CONSTRAINTS).write_text(_lines(request.constraints, request.root))
-    stubs = [(one.name, write_stub(one, folder)) for one in provided.values()]
+    stubs = [
+        (one.name, write_stub(one, cache, extras=extras.get(one.name, ())))
+        for one in provided.values()
+    ]
     (folder / STUBS).write_text("".join(f"{name} @ {path.as_uri()}\n" for name, path in stubs))
     # What an earlier run left there would be taken for versions to stay with.
     (folder / PYLOCK).unlink(missing_ok=True)
-    if request.preferred:
-        (folder / PYLOCK).write_text(_preferences(request.preferred))
-    arguments = [*_arguments(request), "--quiet"]
+    if request.preferred or request.commits:
+        (folder / PYLOCK).write_text(_preferences(request))
+    arguments = _arguments(request)
     environ = _environ(request)
+    said: list[str] = []
     completed = run_uv(
         [*arguments, "--format", "pylock.toml", "--output-file", PYLOCK],
         index=index,
         cwd=folder,
         env=environ,
+        on_output=said.append,
     )
     if not completed.ok:
-        raise _failure("\n".join(completed.tail), folder)
+        raise _failure("\n".join(said), folder, request)
     pylock = (folder / PYLOCK).read_text()
     edges: dict[str, tuple[str, ...]] = {}
     if pylock.count("[[packages]]") > 1:
@@ -117,7 +152,13 @@ def resolve(
             [*arguments, "--annotation-style", "line"], index=index, cwd=folder, env=environ
         )
         edges = _edges(completed.stdout) if completed.ok else {}
-    return PipResult(pylock=pylock, folder=folder, needed_by=edges)
+    lacking = _NO_EXTRA.findall("\n".join(said))
+    return PipResult(
+        pylock=pylock,
+        folder=folder,
+        needed_by=edges,
+        without_extras=frozenset(canonicalize_name(name) for name in lacking),
+    )
 
 
 # --- what uv is told ---------------------------------------------------------------------------
@@ -147,18 +188,27 @@ def name_of(requirement: PipRequirement) -> str | None:
     return canonicalize_name(match[1])
 
 
-def _preferences(preferred: Iterable[tuple[str, str]]) -> str:
-    """Return a pylock.toml that uv reads as the versions to stay with."""
-    packages = [
-        f'\n[[packages]]\nname = "{name}"\nversion = "{version}"\n' for name, version in preferred
-    ]
-    return 'lock-version = "1.0"\ncreated-by = "reespack"\n' + "".join(packages)
+def git_reference(text: str) -> tuple[str, str | None] | None:
+    """Return the URL (without `git+`) and the revision of a requirement or a locked git URL."""
+    match = _GIT.search(text)
+    return None if match is None else (match["url"].strip(), match["revision"])
+
+
+def _preferences(request: PipRequest) -> str:
+    """Return a pylock.toml that uv reads as the versions and commits to stay with."""
+    packages = [f'name = "{name}"\nversion = "{version}"\n' for name, version in request.preferred]
+    for one in request.commits:
+        revision = f'requested-revision = "{one.revision}", ' if one.revision else ""
+        vcs = f'type = "git", url = "{one.url}", {revision}commit-id = "{one.commit}"'
+        packages.append(f'name = "{one.name}"\nvcs = {{ {vcs} }}\n')
+    tables = "".join(f"\n[[packages]]\n{package}" for package in packages)
+    return f'lock-version = "1.0"\ncreated-by = "reespack"\n{tables}'
 
 
 def _arguments(request: PipRequest) -> list[str]:
     options = request.options
     arguments = ["pip", "compile", REQUIREMENTS, "--constraints", CONSTRAINTS]
-    arguments += ["--constraints", STUBS, "--no-header", "--no-progress", "--color", "never"]
+    arguments += ["--constraints", STUBS, "--no-header", "--color", "never"]
     # An interpreter is needed only to build a source distribution's metadata.
     arguments += ["--python", sys.executable, "--no-python-downloads"]
     arguments += ["--python-version", request.python]
@@ -222,13 +272,28 @@ def _environ(request: PipRequest) -> dict[str, str]:
 # --- what uv says ------------------------------------------------------------------------------
 
 
-def _failure(output: str, folder: Path) -> Exception:
+def _failure(output: str, folder: Path, request: PipRequest) -> Exception:
+    origin = next(
+        (f"{r.origin}: " for r in request.requirements if _speaks_of(output, r, request.root)), ""
+    )
     text = output.replace(f"{folder.as_uri()}/", "").replace(f"{folder}/", "").strip()
+    text = re.sub(r"(file://)?/\S*/stubs/[0-9a-f]{16}/", "conda's ", text)
+    text = re.sub(r"^(Using|Resolved|warning:) .*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"^error: ", "", text)
     if "No solution found" in text or "conflicting URLs" in text:
         return Unresolvable(text)
     first = text.splitlines()[0] if text else "no reason given"
-    return LockError(f"uv cannot resolve the pip requirements: {first}", detail=text or None)
+    return LockError(f"{origin}uv cannot lock this: {first}", detail=text or None)
+
+
+def _speaks_of(output: str, requirement: PipRequirement, root: Path) -> bool:
+    """Say whether uv's message is about this very requirement."""
+    if requirement.path is not None:
+        return (root / requirement.path).resolve().as_uri() in output
+    if " @ " in requirement.text and requirement.text.split(" @ ")[1].split("#")[0] in output:
+        return True
+    name = name_of(requirement)
+    return name is not None and re.search(rf"`{re.escape(name)}[`=\[ @]", output) is not None
 
 
 def _edges(text: str) -> dict[str, tuple[str, ...]]:

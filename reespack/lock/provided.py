@@ -7,24 +7,30 @@ torch, one package may bring several). The `*.dist-info` folders listed in info/
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 import zipfile
 from dataclasses import dataclass
+from email.parser import BytesParser
+from email.policy import compat32
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from reespack.files import sha256_bytes, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
     from rattler import RepoDataRecord
     from rattler.networking import Client
     from rattler.package_streaming import PackageArchive
 
-__all__ = ["Provided", "find_provided", "open_archive", "write_stub"]
+__all__ = ["Provided", "find_provided", "open_archive", "read_extras", "write_stub"]
 
 AT_ONCE = 16
 """Packages that are looked into at the same time."""
@@ -79,7 +85,8 @@ async def _distributions(record: RepoDataRecord, client: Client, cache: Path) ->
         listed = (await archive.paths_json()).paths
         paths = [path for path in (str(p.relative_path) for p in listed) if _METADATA.search(path)]
         _keep(kept, paths)
-    return [_provided(path, record) for path in paths]
+    found = [_provided(path, record) for path in paths]
+    return [one for one in found if _is_version(one.version)]
 
 
 async def open_archive(url: str, client: Client) -> PackageArchive:
@@ -104,6 +111,15 @@ def _provided(path: str, record: RepoDataRecord) -> Provided:
     )
 
 
+def _is_version(text: str) -> bool:
+    """Say whether a version is one that uv can compare; ancient eggs have others."""
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
+
+
 def _read_kept(kept: Path | None) -> list[str] | None:
     if kept is None:
         return None
@@ -115,8 +131,6 @@ def _read_kept(kept: Path | None) -> list[str] | None:
 
 
 def _keep(kept: Path | None, paths: list[str]) -> None:
-    from reespack.files import write_atomic
-
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(kept, json.dumps(paths).encode())
@@ -125,23 +139,44 @@ def _keep(kept: Path | None, paths: list[str]) -> None:
 # --- stubs -------------------------------------------------------------------------------------
 
 
-def write_stub(one: Provided, folder: Path, *, requires: Mapping[str, str] | None = None) -> Path:
+async def read_extras(one: Provided, client: Client) -> tuple[str, ...]:
+    """Return what a distribution says of its extras: `Provides-Extra` and their `Requires-Dist`."""
+    archive = await open_archive(one.url, client)
+    content = await archive.read_file(one.metadata)
+    headers = BytesParser(policy=compat32).parsebytes(content or b"", headersonly=True)
+    names = [f"Provides-Extra: {value}" for value in headers.get_all("Provides-Extra", [])]
+    requires = [
+        f"Requires-Dist: {value}"
+        for value in headers.get_all("Requires-Dist", [])
+        if re.search(r";.*\bextra\b", str(value))
+    ]
+    return (*names, *requires)
+
+
+def write_stub(one: Provided, cache: Path, *, extras: Iterable[str] = ()) -> Path:
     """Write a wheel that says of itself no more than that this version is there; return its path.
+
+    The same stub lies at the same place below `cache`, so that uv, too, has to read it once only.
 
     uv is told that the distribution has to come from this file: so it checks every requirement
     against the version, asks no index for it, and follows none of its dependencies, for which
-    the conda half has seen already. `requires` are lines to add to its metadata.
+    the conda half has seen already. `extras` are lines to add to its metadata.
     """
     stem = f"{one.name.replace('-', '_')}-{one.version.replace('-', '_')}"
-    path = folder / f"{stem}-py3-none-any.whl"
-    lines = ["Metadata-Version: 2.1", f"Name: {one.name}", f"Version: {one.version}"]
-    lines += [f"{key}: {value}" for key, value in (requires or {}).items()]
-    with zipfile.ZipFile(path, "w") as wheel:
-        # The default time of a ZipInfo is 1980: the same stub is the same bytes.
-        for name, text in (
-            ("METADATA", "\n".join(lines) + "\n"),
-            ("WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"),
-            ("RECORD", ""),
-        ):
+    lines = ["Metadata-Version: 2.1", f"Name: {one.name}", f"Version: {one.version}", *extras]
+    files = {
+        "METADATA": "\n".join(lines) + "\n",
+        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
+    digest = sha256_bytes(files["METADATA"].encode())[:16]
+    path = cache / "stubs" / digest / f"{stem}-py3-none-any.whl"
+    if path.is_file():
+        return path
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as wheel:
+        for name, text in files.items():
             wheel.writestr(zipfile.ZipInfo(f"{stem}.dist-info/{name}"), text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, content.getvalue())
     return path

@@ -5,14 +5,18 @@ https://packaging.python.org/en/latest/specifications/pylock-toml/
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from reespack.channels import without_credentials
 from reespack.errors import LockError, UnsatisfiableError
+from reespack.lock.hashes import File, allowed, file_name, require_hashes, sha256_of
 from reespack.lock.pip_half import name_of
 from reespack.model import LockedPip
 
@@ -23,15 +27,11 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from reespack.lock.pip_half import PipRequest, PipResult
     from reespack.lock.provided import Provided
 
 __all__ = ["distributions", "versions"]
-
-File = dict[str, Any]
-"""A wheel or an sdist in pylock.toml: `url` or `path`, `hashes`."""
 
 
 def versions(result: PipResult) -> dict[str, str]:
@@ -65,6 +65,7 @@ def distributions(
         fields = _pinned(package, request, result, ranks)
         depends = tuple((need, "") for need in sorted(needs.get(name, ())))
         locked.append(LockedPip(name=name, depends=depends, overrides=name in overrides, **fields))
+    require_hashes(locked, request)
     return tuple(locked)
 
 
@@ -74,7 +75,7 @@ def _pinned(
     version = package.get("version", "0")
     if vcs := package.get("vcs"):
         subdirectory = f"#subdirectory={vcs['subdirectory']}" if vcs.get("subdirectory") else ""
-        url = f"{vcs['type']}+{vcs['url']}@{vcs['commit-id']}{subdirectory}"
+        url = f"{vcs['type']}+{_public(vcs['url'])}@{vcs['commit-id']}{subdirectory}"
         return {"version": version, "url": url, "kind": "git"}
     if directory := package.get("directory"):
         folder = (result.folder / directory["path"] / directory.get("subdirectory", "")).resolve()
@@ -84,14 +85,14 @@ def _pinned(
             "kind": "project",
         }
     if archive := package.get("archive"):
-        _allowed([archive], package, request)
+        allowed([archive], package, request)
         if "path" in archive:
             path = (result.folder / archive["path"]).resolve()
             url, kind = _inside(path, request), "project"
         else:
-            url = archive["url"]
+            url = _public(archive["url"])
             kind = "wheel" if urlsplit(url).path.endswith(".whl") else "sdist"
-        return {"version": version, "url": url, "kind": kind, "sha256": _sha256(archive)}
+        return {"version": version, "url": url, "kind": kind, "sha256": sha256_of(archive)}
     wheel, sdist = _best(package, request, ranks)
     file = wheel or sdist
     if file is None:
@@ -99,13 +100,17 @@ def _pinned(
             f"{_origin(package, request)}{package['name']} {version} has neither a wheel for "
             f"Python {request.python} on {request.platform} nor a source distribution"
         )
-    url = file.get("url") or (result.folder / file["path"]).resolve().as_uri()
-    return {
-        "version": version,
-        "url": url,
-        "kind": "wheel" if wheel else "sdist",
-        "sha256": _sha256(file),
-    }
+    kind = "wheel" if wheel else "sdist"
+    url = str(file.get("url", ""))
+    if not url or url.startswith("file:"):
+        # From --find-links; a folder of the repository has no business with this machine's paths.
+        path = Path(unquote(urlsplit(url).path)) if url else result.folder / file["path"]
+        path = path.resolve()
+        if path.is_relative_to(request.root.resolve()):
+            kind, url = "project", _inside(path, request)
+        else:
+            url = path.as_uri()
+    return {"version": version, "url": _public(url), "kind": kind, "sha256": sha256_of(file)}
 
 
 def _best(
@@ -114,7 +119,7 @@ def _best(
     """Return the wheel to take and the sdist, of the files whose hashes are allowed."""
     wheels = package.get("wheels", [])
     sdists = [package["sdist"]] if "sdist" in package else []
-    files = _allowed([*wheels, *sdists], package, request)
+    files = allowed([*wheels, *sdists], package, request)
     ranked = sorted(
         (rank, build, position)
         for position, file in enumerate(files)
@@ -128,7 +133,7 @@ def _best(
 def _ranked(file: File, ranks: Mapping[Tag, int]) -> Iterator[tuple[int, tuple[int, str]]]:
     """Yield how well a wheel fits (less is better), and its build number, highest first."""
     try:
-        _, _, build, tags = parse_wheel_filename(_file_name(file))
+        _, _, build, tags = parse_wheel_filename(file_name(file))
     except InvalidWheelFilename:
         return
     fitting = [ranks[tag] for tag in tags if tag in ranks]
@@ -137,37 +142,9 @@ def _ranked(file: File, ranks: Mapping[Tag, int]) -> Iterator[tuple[int, tuple[i
         yield min(fitting), (-number, str(rest))
 
 
-def _file_name(file: File) -> str:
-    where = str(file.get("name") or urlsplit(str(file.get("url", ""))).path or file["path"])
-    return unquote(where.rpartition("/")[2])
-
-
-def _sha256(file: File) -> str | None:
-    value = file.get("hashes", {}).get("sha256")
-    return None if value is None else str(value)
-
-
-def _allowed(files: list[File], package: dict[str, Any], request: PipRequest) -> list[File]:
-    """Return the files that a `--hash` of the requirements allows, all when there is none."""
-    name = canonicalize_name(package["name"])
-    asking = [r for r in request.requirements if r.hashes and name_of(r) == name]
-    for requirement in asking:
-        wanted = {tuple(value.split(":", 1)) for value in requirement.hashes}
-        kept = [
-            file
-            for file in files
-            if any((kind, value) in wanted for kind, value in file.get("hashes", {}).items())
-        ]
-        if files and not kept:
-            raise LockError(
-                f"{requirement.origin}: no file of {name} {package.get('version', '')} has the "
-                f"hash that is asked for",
-                hint="the index serves other files than those the hashes were made from; check "
-                "where they come from before you change them",
-                detail="\n".join(f"{_file_name(file)} sha256:{_sha256(file)}" for file in files),
-            )
-        files = kept
-    return files
+def _public(url: str) -> str:
+    """Return a URL without a password: an index's or a requirement's may have come with one."""
+    return without_credentials(url) if re.match(r"https?:", url) else url
 
 
 def _origin(package: dict[str, Any], request: PipRequest) -> str:

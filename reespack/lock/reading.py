@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OVERRIDES",
+    "REVISIONS",
     "SPEC",
     "VIRTUAL_PACKAGES",
+    "as_url",
     "build_of",
     "dependencies_first",
     "kind_of",
     "parse_yaml",
     "read_lock",
+    "stand_in_hash",
 ]
 
 SPEC = "reespack_spec_"
@@ -36,6 +39,9 @@ VIRTUAL_PACKAGES = "reespack_virtual_packages_"
 
 OVERRIDES = "reespack_overrides_"
 """Key, before a platform, of the pip distributions that replace conda's: names, by spaces."""
+
+REVISIONS = "reespack_revisions_"
+"""Key, before a platform, of what was asked of git URLs: `name=revision`, by spaces."""
 
 INSTALLED_CATEGORIES = ("main", "dev")
 """What `conda-lock install` takes when nobody says otherwise."""
@@ -181,17 +187,36 @@ def _pip(entries: list[dict[str, Any]], overrides: list[str]) -> tuple[LockedPip
 def _locked_pip(entry: dict[str, Any], overrides: list[str]) -> LockedPip:
     source = entry.get("source") or {}
     url = posixpath.expandvars(entry["url"] if not source else source["url"])
+    url = re.sub(r"^file:(?=\.)", "", url)
     kind = kind_of(url)
+    sha256 = entry["hash"].get("sha256")
     return LockedPip(
         name=entry["name"],
         version=str(entry["version"]),
         url=url,
         kind=kind,
         # conda-lock writes a git commit where a hash belongs.
-        sha256=None if kind == "git" else entry["hash"].get("sha256"),
+        sha256=None if kind == "git" or sha256 == stand_in_hash(url) else sha256,
         depends=tuple((n, str(s)) for n, s in (entry.get("dependencies") or {}).items()),
         overrides=entry["name"] in overrides,
     )
+
+
+def as_url(one: LockedPip) -> str:
+    """Return what a lockfile has as the URL: a project's path becomes `file:./path`.
+
+    That is a URL to rattler, which refuses a mere path, and to pip a folder relative to where it
+    runs.
+    """
+    return f"file:{one.url}" if one.kind == "project" else one.url
+
+
+def stand_in_hash(url: str) -> str:
+    """Return what stands where a hash belongs for a git commit or a folder, which have none.
+
+    rattler refuses a package without a hash; conda-lock ignores that of one with a `source`.
+    """
+    return hashlib.sha256(url.encode()).hexdigest()
 
 
 def kind_of(url: str) -> Kind:
