@@ -1,1 +1,135 @@
-"""The prefix phase: a locked environment, made in a build folder."""
+"""The prefix phase: a locked environment, made in a build folder.
+
+The conda half first, then the wheels, then postBuild; nothing that runs in the environment can
+reach a cache, and all that changes conda's files is recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reespack.errors import InstallError
+from reespack.files import temporary_folder, walk
+from reespack.model import EnvironmentSpec, PlatformLock, Prefix, Repository
+from reespack.prefix.post_build import PostBuild, run_post_build
+from reespack.prefix.wheels import WheelBuilder
+from reespack.progress import QUIET, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reespack.channels import ChannelSettings
+    from reespack.uv import PackageIndex
+
+__all__ = ["make_prefix"]
+
+DEFAULT_TIME = 315532800
+"""1980-01-01T00:00:00Z, where the repository has no commit: what a zip file can express."""
+
+
+def make_prefix(  # noqa: PLR0913 - the collaborators of a phase
+    spec: EnvironmentSpec,
+    lock: PlatformLock,
+    *,
+    path: Path,
+    repository: Repository,
+    channels: ChannelSettings,
+    index: PackageIndex,
+    cache: Path,
+    timeout: float | None,
+    threads: int,
+    progress: Progress = QUIET,
+) -> Prefix:
+    """Install a lock into the folder `path`, which must be absolute and empty or not there.
+
+    Packages are kept below `cache`. `timeout` (seconds, None for no limit) holds for postBuild and
+    for each wheel that is built; a build may use `threads` processors. Raises InstallError,
+    HashMismatchError and PostBuildError; what was made so far then stays at `path`, for the caller
+    to look at or to remove. Programs that were started never outlive the call.
+    """
+    from reespack.prefix.conda_half import install_conda
+    from reespack.prefix.conda_meta import write_history, write_state
+    from reespack.prefix.pip_half import install_pip
+
+    when = repository.commit_time if repository.commit_time is not None else DEFAULT_TIME
+    with _translated(path):
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise InstallError(f"{path} is not empty", hint="give a folder of its own")
+        notes = install_conda(
+            spec, lock, path=path, channels=channels, cache=cache, progress=progress
+        )
+        (path / "conda-meta").mkdir(exist_ok=True)
+        write_history(path, spec.conda, when=when)
+        write_state(path, spec.variables)
+        _make_readable(path)
+        with temporary_folder(path.parent, ".work-") as scratch:
+            builder = WheelBuilder(
+                prefix=path,
+                repository=repository,
+                index=index,
+                cache=cache,
+                scratch=scratch,
+                when=when,
+                timeout=timeout,
+                threads=threads,
+                progress=progress,
+            )
+            wheels, changes = install_pip(
+                spec,
+                lock,
+                path=path,
+                repository=repository,
+                builder=builder,
+                index=index,
+                scratch=scratch,
+                progress=progress,
+            )
+            post = PostBuild()
+            if spec.post_build is not None:
+                post = run_post_build(
+                    spec.post_build,
+                    path=path,
+                    repository=repository,
+                    builder=builder,
+                    index=index,
+                    scratch=scratch,
+                    timeout=timeout,
+                    progress=progress,
+                )
+        _make_readable(path)
+    return Prefix(
+        path=path,
+        lock=lock,
+        wheels=wheels,
+        changes=(*changes, *post.changes),
+        leftovers=post.leftovers,
+        notes=(*notes, *post.notes),
+    )
+
+
+def _make_readable(path: Path) -> None:
+    """Give every file and folder the mode that others can use, whatever the umask was."""
+    path.chmod(0o755)
+    for _, entry in walk(path):
+        if entry.is_symlink():
+            continue
+        mode = entry.stat(follow_symlinks=False).st_mode & 0o7777
+        wanted = 0o755 if entry.is_dir(follow_symlinks=False) or mode & 0o100 else 0o644
+        if mode != wanted:
+            Path(entry.path).chmod(wanted)
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses into an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        hint = None
+        if error.errno in {28, 122}:  # ENOSPC, EDQUOT
+            hint = "free some space, or set REESPACK_CACHE and TMPDIR to another disk"
+        raise InstallError(f"{where}: {error.strerror or error}", hint=hint) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reespack.errors import InstallError
@@ -12,6 +11,7 @@ from reespack.process import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 __all__ = ["activated", "neutral"]
 
@@ -76,4 +76,6 @@ def activated(prefix: Path, environ: Mapping[str, str]) -> dict[str, str]:
         )
     pairs = (item.partition("=") for item in done.stdout.split("\0") if item)
     result = {name: value for name, _, value in pairs if name not in {"_", "SHLVL", "PWD"}}
+    # rattler's script puts the old PATH behind itself once more.
+    result["PATH"] = os.pathsep.join(dict.fromkeys(result["PATH"].split(os.pathsep)))
     return {**result, "CONDA_DEFAULT_ENV": str(prefix), "CONDA_PREFIX": str(prefix)}

@@ -65,7 +65,7 @@ def install_conda(  # noqa: PLR0913 - the collaborators of a phase
             _fetch(
                 missing,
                 sources=sources,
-                platform=lock.platform,
+                lock=lock,
                 packages=packages,
                 channels=channels,
                 progress=progress,
@@ -92,15 +92,15 @@ def _fetch(  # noqa: PLR0913 - see install_conda
     missing: Sequence[LockedConda],
     *,
     sources: dict[str, str],
-    platform: str,
+    lock: PlatformLock,
     packages: CachedPackages,
     channels: ChannelSettings,
     progress: Progress,
 ) -> None:
     """Fetch, check and unpack packages into the cache.
 
-    rattler fills its cache only while it installs, so they go into a folder that is thrown away;
-    as `noarch: generic` none needs a Python there, and hard links make it cheap.
+    rattler fills its cache only while it installs, so they go into a folder that is thrown away,
+    which hard links make cheap. Python goes with them: no `noarch: python` package does without.
     """
     from rattler import Subdir
     from rattler.install import install
@@ -118,10 +118,12 @@ def _fetch(  # noqa: PLR0913 - see install_conda
         )
     for package in missing:
         packages.forget(package)
-    records = [_bare_record(package, sources[package.url]) for package in missing]
+    python = [one for one in lock.conda if one.name == "python" and one not in missing]
+    records = [_bare_record(package, sources[package.url]) for package in (*missing, *python)]
 
     with contextlib.ExitStack() as tasks, temporary_folder(packages.folder, ".fetch-") as scratch:
-        reporter = Fetching(
+        # Its protocol's methods have empty bodies, which mypy takes for abstract.
+        reporter = Fetching(  # type: ignore[abstract]
             packages=tasks.enter_context(
                 progress.task("fetching conda packages", total=len(missing))
             ),
@@ -131,7 +133,7 @@ def _fetch(  # noqa: PLR0913 - see install_conda
             records,
             scratch,
             package_cache=_rattler_cache(packages),
-            platform=Subdir(platform),
+            platform=Subdir(lock.platform),
             client=client(channels),
             config=_config(copy=False),
             reporter=reporter,
@@ -157,7 +159,7 @@ def _link(  # noqa: PLR0913 - see install_conda
     from reespack.prefix.reporters import Linking
 
     with progress.task("installing conda packages", total=len(records)) as advance:
-        reporter = Linking(advance)
+        reporter = Linking(advance)  # type: ignore[abstract]  # see above
         work = install(
             list(records),
             path,

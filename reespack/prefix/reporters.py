@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Fetching", "Linking"]
 
 
-class Fetching(InstallerReporter):  # type: ignore[misc]  # its methods have empty bodies
+class Fetching(InstallerReporter):
     """Shows how many packages and bytes have come."""
 
     def __init__(self, *, packages: Advance, received: Advance) -> None:

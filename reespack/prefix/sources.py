@@ -1,0 +1,188 @@
+"""Where the source of a distribution comes from: an sdist, a git repository, a project here."""
+
+from __future__ import annotations
+
+import contextlib
+import netrc
+import os
+import re
+import ssl
+import urllib.request
+from base64 import b64encode
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from reespack.errors import HashMismatchError, InstallError, RepositoryError
+from reespack.files import sha256_file, temporary_beside
+from reespack.process import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reespack.model import LockedPip, Repository
+    from reespack.progress import Progress
+    from reespack.uv import PackageIndex
+
+__all__ = ["GitSource", "check_sha256", "clone", "download", "inside", "local_path"]
+
+_TIMEOUT = 60.0
+
+
+def local_path(url: str, root: Path) -> Path | None:
+    """Return the file or folder that a lock's `url` means on this machine; None for a remote.
+
+    `root` is what relative paths start from.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        path = unquote(parts.path)
+        return root / path
+    return root / unquote(parts.path) if not parts.scheme else None
+
+
+def check_sha256(file: Path, package: LockedPip) -> None:
+    """Raise HashMismatchError when a file is not the one that was locked."""
+    if package.sha256 is None:
+        return
+    got = sha256_file(file)
+    if got != package.sha256:
+        raise HashMismatchError(
+            f"{package.name} {package.version} is not the one that was locked: "
+            f"expected sha256 {package.sha256}, got {got}",
+            hint="lock again if you trust the new file",
+            detail=package.url,
+        )
+
+
+def download(package: LockedPip, folder: Path, *, index: PackageIndex, progress: Progress) -> Path:
+    """Return the checked file at the package's URL, kept in `folder` under its digest.
+
+    uv has no command that only downloads. The proxy, certificates and .netrc count as for pip.
+    Raises InstallError and HashMismatchError.
+    """
+    address = urlsplit(package.url)
+    target = folder / (package.sha256 or "unchecked") / unquote(address.path).rsplit("/", 1)[-1]
+    if package.sha256 and target.is_file() and sha256_file(target) == package.sha256:
+        return target
+    if index.offline:
+        raise InstallError(
+            f"offline, and not in the cache: {target.name}",
+            hint="build once with the network",
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with temporary_beside(target) as part:
+            with (
+                _opener(index).open(_request(package.url), timeout=_TIMEOUT) as answer,
+                part.open("wb") as file,
+                progress.task(f"downloading {target.name}", unit="bytes") as advance,
+            ):
+                length = answer.headers.get("Content-Length")
+                total = int(length) if length else None
+                while chunk := answer.read(1 << 20):
+                    file.write(chunk)
+                    advance(len(chunk), total=total)
+            check_sha256(part, package)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise InstallError(
+            f"{package.name} {package.version} cannot be downloaded: {reason}",
+            hint="check the network and the index settings",
+            detail=package.url,
+        ) from error
+    return target
+
+
+def _opener(index: PackageIndex) -> urllib.request.OpenerDirector:
+    context = ssl.create_default_context(cafile=index.cert or os.environ.get("SSL_CERT_FILE"))
+    proxies = {"http": index.proxy, "https": index.proxy} if index.proxy is not None else None
+    return urllib.request.build_opener(
+        urllib.request.HTTPSHandler(context=context),
+        urllib.request.ProxyHandler(proxies),
+    )
+
+
+def _request(url: str) -> urllib.request.Request:
+    """Return a request with the credentials that stand in the URL or in .netrc."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    user, password = parts.username, parts.password
+    if user is None:
+        with contextlib.suppress(OSError, netrc.NetrcParseError):
+            found = netrc.netrc(os.environ.get("NETRC")).authenticators(parts.hostname or "")
+            if found:
+                user, password = found[0], found[2]
+    # The scheme is the lock's; a file on this machine never comes here.
+    request = urllib.request.Request(urlunsplit(parts._replace(netloc=host)))  # noqa: S310
+    if user is not None:
+        pair = f"{unquote(user)}:{unquote(password or '')}"
+        request.add_header("Authorization", f"Basic {b64encode(pair.encode()).decode()}")
+    return request
+
+
+# --- git ---------------------------------------------------------------------------------------
+
+
+class GitSource:
+    """What a `git+URL@commit#subdirectory=...` says."""
+
+    def __init__(self, text: str) -> None:
+        """Take the text apart; raise InstallError when no commit is named."""
+        plain, _, fragment = text.removeprefix("git+").partition("#")
+        url, _, commit = plain.rpartition("@")
+        if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", commit):
+            raise InstallError(f"{text} does not name a commit", hint="lock again")
+        found = re.search(r"(?:^|&)subdirectory=([^&]*)", fragment)
+        self.url = url
+        self.commit = commit
+        self.subdirectory = unquote(found[1]) if found else ""
+
+
+def clone(
+    package: LockedPip, destination: Path, *, progress: Progress, timeout: float | None
+) -> Path:
+    """Check a git source out; return the folder of the project in it."""
+    source = GitSource(package.url)
+    environ = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+
+    def git(*args: str) -> bool:
+        command = ["git", "-C", str(destination), *args]
+        done = run(command, env=environ, timeout=timeout, on_output=progress.detail)
+        tails.extend(done.tail)
+        return done.ok
+
+    tails: list[str] = []
+    destination.mkdir(parents=True)
+    try:
+        fetched = git("init", "--quiet") and (
+            # Not every server gives out a commit by its id; all give their branches and tags.
+            git("fetch", "--quiet", "--depth=1", source.url, source.commit)
+            or git("fetch", "--quiet", "--tags", source.url, "+refs/heads/*:refs/remotes/origin/*")
+        )
+    except FileNotFoundError as error:
+        raise InstallError(
+            f"{package.name} comes from git, and there is no git here", hint="install git"
+        ) from error
+    done = (
+        fetched
+        and git("-c", "advice.detachedHead=false", "checkout", "--quiet", source.commit)
+        and git("submodule", "--quiet", "update", "--init", "--recursive")
+    )
+    if not done:
+        raise InstallError(
+            f"{package.name}: commit {source.commit} of {source.url} cannot be had",
+            hint="check the network, and that the commit still exists",
+            detail="\n".join(tails[-20:]),
+        )
+    return destination / source.subdirectory
+
+
+def inside(repository: Repository, url: str) -> Path:
+    """Return a path of the repository that a lock names; raise when it leads out of it."""
+    path = local_path(url, repository.root)
+    if path is None:
+        raise InstallError(f"{url} is not a path in the repository", hint="lock again")
+    try:
+        return repository.resolve(os.path.relpath(path, repository.root))
+    except RepositoryError as error:
+        raise InstallError(error.message, hint=error.hint) from error
