@@ -33,6 +33,7 @@ __all__ = ["ChannelReport", "create_channel"]
 
 # What pip in an environment needs, whatever is asked for.
 _ALWAYS = ("pip", "setuptools", "wheel")
+_OWN_INDEX = PackageIndex()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ def create_channel(  # noqa: PLR0913 - one for each option of the command
     requirement_files: Sequence[Path] = (),
     pythons: Sequence[str] = (),
     aliases: Sequence[str] = (),
-    index: PackageIndex | None = None,
+    index: PackageIndex = _OWN_INDEX,
     progress: Progress = QUIET,
 ) -> ChannelReport:
     """Make a conda channel in `directory` from this machine's CPythons and the index's wheels.
@@ -71,20 +72,19 @@ def create_channel(  # noqa: PLR0913 - one for each option of the command
     check_requirements(requirements, requirement_files)
     wanted_aliases = [parse_alias(text) for text in aliases]
     interpreters = tuple(dict.fromkeys(find_interpreter(one) for one in pythons or (None,)))
+    # First what may be refused: a folder is made only for something that can be put into it.
+    chosen = [
+        (one, closure(one, (*_ALWAYS, *requirements), requirement_files, index=index))
+        for one in interpreters
+    ]
     try:
         directory.joinpath("noarch").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory, prefix=".wheels-") as scratch:
-            work = _Work(directory, Path(scratch), index or PackageIndex(), progress)
-            for interpreter in interpreters:
+            work = _Work(directory, Path(scratch), Download(index), progress)
+            for interpreter, wheels in chosen:
                 work.add_python(interpreter)
-            wheels = [
-                wheel
-                for interpreter in interpreters
-                for wheel in work.add_wheels(
-                    interpreter, (*_ALWAYS, *requirements), requirement_files
-                )
-            ]
-        work.add_aliases(wheels, wanted_aliases)
+                work.add_wheels(interpreter, wheels)
+        work.add_aliases([wheel for _, wheels in chosen for wheel in wheels], wanted_aliases)
         progress.step(f"index {directory}")
         _index(directory)
     except OSError as error:
@@ -99,12 +99,11 @@ class _Work:
     """One run: where it writes, and what it has made so far."""
 
     def __init__(
-        self, directory: Path, scratch: Path, index: PackageIndex, progress: Progress
+        self, directory: Path, scratch: Path, download: Download, progress: Progress
     ) -> None:
         self._directory = directory
         self._scratch = scratch
-        self._index = index
-        self._download = Download(index)
+        self._download = download
         self._progress = progress
         self._packages: dict[str, bool] = {}
 
@@ -128,11 +127,8 @@ class _Work:
             path, new = make(interpreter, self._directory)
             self._add(path, new=new)
 
-    def add_wheels(
-        self, interpreter: Interpreter, requirements: Sequence[str], files: Sequence[Path]
-    ) -> tuple[Wheel, ...]:
-        """Add a package for each wheel of the closure that has none yet, and return them all."""
-        chosen = closure(interpreter, requirements, files, index=self._index, scratch=self._scratch)
+    def add_wheels(self, interpreter: Interpreter, chosen: Sequence[Wheel]) -> None:
+        """Add a package for each wheel that has none yet."""
         wheels = tuple(
             wheel if wheel.sha256 else replace(wheel, sha256=self._download.sha256(wheel.url))
             for wheel in chosen
@@ -145,7 +141,6 @@ class _Work:
             else:
                 self._add(path, new=False)
         self._convert(missing, _Catalogue(wheels, self._download, self._scratch), interpreter)
-        return wheels
 
     def _convert(
         self, wheels: Sequence[Wheel], catalogue: _Catalogue, interpreter: Interpreter

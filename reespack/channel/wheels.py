@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import tempfile
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +95,6 @@ def closure(
     files: Sequence[Path],
     *,
     index: PackageIndex,
-    scratch: Path,
 ) -> tuple[Wheel, ...]:
     """Return the wheels that uv chooses, one per distribution, in order of name.
 
@@ -101,16 +102,17 @@ def closure(
     `MalformedFileError` for a requirements file that it cannot read, `ChannelError` when the index
     cannot be reached.
     """
-    listed = scratch / "requirements"
-    listed.write_text("".join(f"{requirement}\n" for requirement in requirements))
-    outcome = run_uv(
-        [
-            *("pip", "compile", "--quiet", "--no-header", "--only-binary", ":all:"),
-            *("--format", "pylock.toml", "--python", interpreter.executable),
-            *(listed, *(path.absolute() for path in files)),
-        ],
-        index=index,
-    )
+    with tempfile.TemporaryDirectory(prefix="reespack-wheels-") as scratch:
+        listed = Path(scratch, "requirements")
+        listed.write_text("".join(f"{requirement}\n" for requirement in requirements))
+        outcome = run_uv(
+            [
+                *("pip", "compile", "--quiet", "--no-header", "--only-binary", ":all:"),
+                *("--format", "pylock.toml", "--python", interpreter.executable),
+                *(listed, *(path.absolute() for path in files)),
+            ],
+            index=index,
+        )
     if not outcome.ok:
         raise _explained(outcome.tail, interpreter)
     order = {tag: position for position, tag in enumerate(_tags(interpreter))}
@@ -131,13 +133,23 @@ def _explained(tail: Sequence[str], interpreter: Interpreter) -> ReespackError:
     lines = [line for line in tail if not line.startswith("warning:")]
     detail = "\n".join(lines).strip()
     lowered = detail.lower()
-    if "no solution found" in lowered or "not found in the package registry" in lowered:
+    if match := re.search(r"[Ww]heels are required for `([^`]+)`", detail):
         return UnsatisfiableError(
-            f"no set of wheels meets the requirements for Python {interpreter.version}",
-            hint=f"for a distribution without a wheel, {_NO_WHEEL_HINT}",
+            f"{match[1]} has no wheel for Python {interpreter.version} on {interpreter.subdir}",
+            hint=_NO_WHEEL_HINT,
             detail=detail,
         )
-    if "failed to fetch" in lowered or "error sending request" in lowered:
+    if "no solution found" in lowered or "not found in the package registry" in lowered:
+        asked = re.search(r"you require ([^\s,]+)", detail)
+        return UnsatisfiableError(
+            f"no wheels meet {asked[1] if asked else 'the requirements'} for Python "
+            f"{interpreter.version}",
+            hint="check the name and the version, or ask for another --python",
+            detail=detail,
+        )
+    if "git operation" not in lowered and (
+        "failed to fetch" in lowered or "error sending request" in lowered
+    ):
         return ChannelError(
             "the Python index cannot be reached",
             hint="name yours as for uv or pip (UV_DEFAULT_INDEX, PIP_INDEX_URL), or HTTPS_PROXY",

