@@ -1,0 +1,31 @@
+"""The manifest: what went into an archive, from where, and how to check it.
+
+A JSON document whose form is published in `reespack/data/manifest.schema.json` and explained in
+`docs/manifest.md`. It lies in the archive (`share/reespack/manifest.json`) and, with the archive's
+own sum added, beside it.
+"""
+
+from __future__ import annotations
+
+from reespack.manifest.document import FORMAT_VERSION, make_manifest, with_archive
+from reespack.manifest.reading import (
+    archive_of,
+    kernelspecs_of,
+    manifest_bytes,
+    parse_manifest,
+    schema,
+)
+from reespack.manifest.summary import Section, summarize
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Section",
+    "archive_of",
+    "kernelspecs_of",
+    "make_manifest",
+    "manifest_bytes",
+    "parse_manifest",
+    "schema",
+    "summarize",
+    "with_archive",
+]
