@@ -1,0 +1,106 @@
+"""The command line: what a person types, and what they see."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from reespack.errors import ReespackError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+__all__ = ["main"]
+
+INTERRUPTED = 130
+TRACEBACK_VARIABLE = "REESPACK_TRACEBACK"
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; no exception leaves this function.
+
+    An error is one line, a hint and a detail on stderr. Exit codes are those of reespack.errors,
+    2 for words that make no command, 128 and the signal's number for an interrupt.
+    """
+    import typer
+
+    from reespack.cli.app import app
+
+    ended_by = _end_on_signals()
+    try:
+        result = typer.main.get_command(app).main(
+            args=None if args is None else list(args), prog_name="reespack", standalone_mode=False
+        )
+        code = result if isinstance(result, int) else 0
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except Exception as error:  # noqa: BLE001 - the last place that can say something about it
+        code = _report(error)
+    if ended_by:
+        code = 128 + ended_by[0]
+    if code in {INTERRUPTED, 128 + signal.SIGTERM, 128 + signal.SIGHUP}:
+        _say_interrupted()
+    return code
+
+
+def _end_on_signals() -> list[int]:
+    """Have SIGTERM and SIGHUP end this process as Ctrl-C does, so that what it made is removed.
+
+    Return the list that the signal's number will be in.
+    """
+    received: list[int] = []
+
+    def end(number: int, _: FrameType | None) -> None:
+        if not received:  # a second one does not interrupt the cleaning up
+            received.append(number)
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # One that is ignored on purpose (nohup) stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
+    return received
+
+
+def _report(error: Exception) -> int:
+    from reespack.cli.console import write_error
+
+    if os.environ.get(TRACEBACK_VARIABLE, "") not in {"", "0"}:
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, ReespackError):
+        write_error(error.message, hint=error.hint, detail=error.detail)
+        return error.exit_code
+    if isinstance(error.__cause__, KeyboardInterrupt):  # older typers wrap it
+        return INTERRUPTED
+    format_message = getattr(error, "format_message", None)
+    if callable(format_message):  # typer's own: the words make no command
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "reespack"
+        message = str(format_message()).rstrip(".")
+        write_error(message[:1].lower() + message[1:], hint=f"see `{path} --help`")
+        return 2
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        place = f" ({error.filename})" if error.filename else ""
+        write_error(
+            f"{error.strerror}{place}",
+            hint="make room, or set REESPACK_CACHE and --output to other disks",
+        )
+        return 1
+    write_error(
+        f"internal error: {type(error).__name__}: {error}",
+        hint="this is a bug in reespack; please report it with what --traceback prints",
+    )
+    return 1
+
+
+def _say_interrupted() -> None:
+    from reespack.cli.console import write_line
+
+    write_line("interrupted; nothing was left behind")

@@ -1,0 +1,72 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from reespack.cli.build import build
+from reespack.cli.channel import create
+from reespack.cli.config import show
+from reespack.cli.detect import detect
+from reespack.cli.inspection import inspect
+from reespack.cli.lock import lock
+from reespack.cli.unpack import unpack
+from reespack.cli.verify import verify
+from reespack.version import VERSION
+
+__all__ = ["app"]
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from reespack.cli.console import write_out
+
+        write_out([f"reespack {VERSION}"])
+        raise typer.Exit
+
+
+app = typer.Typer(
+    name="reespack",
+    help="From a repository that follows REES to an environment whose kernel runs elsewhere.",
+    epilog="Settings: `reespack config show`. Every command explains itself with --help.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+@app.callback()
+def _top(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Let `--version` stand before any command."""
+
+
+channel_app = typer.Typer(
+    help="Make local conda channels.", rich_markup_mode=None, no_args_is_help=True
+)
+channel_app.command("create")(create)
+config_app = typer.Typer(help="Look at the settings.", rich_markup_mode=None, no_args_is_help=True)
+config_app.command("show")(show)
+
+# Short enough for one line each at 80 columns.
+for _command, _help in (
+    (detect, "Say what each file means, and what comes of it."),
+    (lock, "Pin every package, in a conda-lock file."),
+    (build, "Build the environment and pack it into one archive."),
+    (unpack, "Unpack an archive into a folder."),
+    (inspect, "Show what an archive holds."),
+    (verify, "Check an archive against its manifest."),
+):
+    app.command(short_help=_help)(_command)
+app.add_typer(channel_app, name="channel")
+app.add_typer(config_app, name="config")

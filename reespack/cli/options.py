@@ -1,0 +1,143 @@
+"""The options that several commands share, spelled and explained once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reespack.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reespack.pipeline import Request
+
+__all__ = [
+    "Aliases",
+    "AllowEmpty",
+    "Apt",
+    "AptTable",
+    "Archive",
+    "Channels",
+    "DefaultPython",
+    "Json",
+    "Offline",
+    "Quiet",
+    "Ref",
+    "Source",
+    "Subdir",
+    "Traceback",
+    "Verbose",
+    "With",
+    "make_request",
+]
+
+
+def _remember_traceback(value: bool) -> None:
+    if value:
+        os.environ["REESPACK_TRACEBACK"] = "1"
+
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="REPO", help="A folder, a git URL, or either with @REF.", show_default=False
+    ),
+]
+Archive = Annotated[Path, typer.Argument(metavar="ARCHIVE", help="An archive that reespack built.")]
+Ref = Annotated[
+    str | None,
+    typer.Option(metavar="REF", help="A branch, tag or commit, checked out into the cache."),
+]
+Subdir = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Take this folder of the repository.")
+]
+Channels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--channel",
+        "-c",
+        metavar="CHANNEL",
+        help="Ask this channel before all others. [repeatable]",
+    ),
+]
+Aliases = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--channel-alias",
+        metavar="NAME=URL",
+        help="Where a channel really is: a URL or a folder. [repeatable]",
+    ),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Use only what is on this machine.")]
+With = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="EXTRA",
+        help="Add `server`: JupyterLab and what a JupyterHub starts. [repeatable]",
+    ),
+]
+Apt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="error|warn|ignore", help="What to do about apt packages that have no counterpart."
+    ),
+]
+AptTable = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A site's own table from apt names to conda packages."),
+]
+AllowEmpty = Annotated[
+    bool,
+    typer.Option("--allow-empty", help="Make a default environment of a repository without files."),
+]
+DefaultPython = Annotated[
+    str | None,
+    typer.Option(metavar="X.Y", help="The Python where nothing asks for one."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only warnings and errors.")]
+Traceback = Annotated[
+    bool,
+    typer.Option(
+        "--traceback",
+        help="Show where in reespack an error arose.",
+        callback=_remember_traceback,
+        expose_value=False,
+    ),
+]
+
+
+def make_request(  # noqa: PLR0913 - each is an option
+    source: str,
+    *,
+    ref: str | None = None,
+    subdir: str | None = None,
+    channels: Sequence[str] | None = None,
+    extras: Sequence[str] | None = None,
+    allow_empty: bool = False,
+) -> Request:
+    """Return what the options say of the repository; raise UsageError for an unknown `--with`."""
+    from reespack.pipeline import Request
+
+    for extra in extras or ():
+        if extra != "server":
+            near = difflib.get_close_matches(extra, ["server"])
+            raise UsageError(
+                f"--with {extra}: there is no such extra",
+                hint="did you mean --with server?" if near else "there is only `server`",
+            )
+    return Request(
+        source=source,
+        ref=ref,
+        subdir=subdir,
+        channels=tuple(channels or ()),
+        server=bool(extras),
+        allow_empty=allow_empty,
+    )
