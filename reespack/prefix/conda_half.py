@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,12 +23,11 @@ from reespack.channels import (
     without_credentials,
 )
 from reespack.errors import HashMismatchError, InstallError
-from reespack.files import temporary_folder
+from reespack.files import remove_tree
 from reespack.prefix.package_cache import CachedPackages, local_archive, open_package_cache
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from rattler import RepoDataRecord
     from rattler.config import Config
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["install_conda"]
 
+_SCRATCH = ".fetch-"
 _MISMATCH = re.compile(r"expected ([0-9a-f]+), got ([0-9a-f]+)")
 _PACKAGE_FILE = re.compile(r"([^/\s']+?)(?:\.conda|\.tar\.bz2)\b")
 
@@ -118,10 +120,14 @@ def _fetch(  # noqa: PLR0913 - see install_conda
         )
     for package in missing:
         packages.forget(package)
+    for left in packages.folder.glob(
+        f"{_SCRATCH}*"
+    ):  # of a build that was killed: we have the lock
+        remove_tree(left)
     python = [one for one in lock.conda if one.name == "python" and one not in missing]
     records = [_bare_record(package, sources[package.url]) for package in (*missing, *python)]
 
-    with contextlib.ExitStack() as tasks, temporary_folder(packages.folder, ".fetch-") as scratch:
+    with contextlib.ExitStack() as tasks, _thrown_away(packages.folder) as scratch:
         # Its protocol's methods have empty bodies, which mypy takes for abstract.
         reporter = Fetching(  # type: ignore[abstract]
             packages=tasks.enter_context(
@@ -141,6 +147,21 @@ def _fetch(  # noqa: PLR0913 - see install_conda
         _run(work, missing, "fetched")
     for package in missing:
         packages.confirm(package)
+
+
+@contextlib.contextmanager
+def _thrown_away(parent: Path) -> Iterator[Path]:
+    """Yield a new folder below `parent`, removed afterwards as far as it can be.
+
+    When one package fails, rattler's threads go on with others for a moment; what they leave is
+    removed by the next build.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=parent))
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):
+            remove_tree(folder)
 
 
 def _link(  # noqa: PLR0913 - see install_conda

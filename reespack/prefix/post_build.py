@@ -7,8 +7,10 @@ not know how to start.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +40,7 @@ __all__ = ["PostBuild", "run_post_build"]
 _ELF = b"\x7fELF"
 _KILLED = 128 + 9
 _SHOWN = 5
+_UNIX_LINES = "save it with Unix line ends (LF)"
 _NO_CONDA = (
     "there is no conda here: list the packages in environment.yml, or put a conda on PATH "
     "(it will work on the new environment)"
@@ -53,6 +56,7 @@ _HINTS = (
         ("npm: command not found", "node: command not found"),
         "add nodejs to environment.yml's dependencies",
     ),
+    (("$'\\r'",), _UNIX_LINES),
     (
         ("command not found",),
         "add the package that has the missing command to environment.yml",
@@ -151,6 +155,9 @@ def _start(  # noqa: PLR0913 - each is a property of one child process
 ) -> Completed:
     with program.open("rb") as file:
         head = file.read(256)
+    first = head.split(b"\n", 1)[0]
+    if first.startswith(b"#!") and first.endswith(b"\r"):
+        raise PostBuildError(f"{hook}: its lines end as on Windows (CRLF)", hint=_UNIX_LINES)
     command: list[str | Path] = [program]
     if not head.startswith((b"#!", _ELF)):
         shell = shutil.which("bash", path=env.get("PATH")) or "/bin/sh"
@@ -158,12 +165,9 @@ def _start(  # noqa: PLR0913 - each is a property of one child process
     try:
         return run(command, cwd=cwd, env=env, timeout=timeout, on_output=progress.output)
     except OSError as error:
-        first = head.split(b"\n", 1)[0]
-        line = first.decode("utf-8", errors="replace").rstrip("\r")
+        line = first.decode("utf-8", errors="replace")
         hint = "the program that its first line names must be in the environment or the system"
-        if first.endswith(b"\r"):
-            hint = "its lines end as on Windows (CRLF): save it with Unix line ends"
-        elif isinstance(error, PermissionError):
+        if isinstance(error, PermissionError):
             hint = "is the build folder on a file system mounted noexec? set TMPDIR elsewhere"
         raise PostBuildError(
             f"{hook} cannot be started: {error.strerror} ({line})", hint=hint
@@ -171,9 +175,11 @@ def _start(  # noqa: PLR0913 - each is a property of one child process
 
 
 def _failure(hook: str, done: Completed) -> PostBuildError:
-    return PostBuildError(
-        f"{hook} {done.ending}", hint=_hint(done), detail="\n".join(done.tail) or None
-    )
+    ending = done.ending
+    with contextlib.suppress(ValueError):
+        # How a shell says that the last program it ran was killed.
+        ending += f" (killed by {signal.Signals(done.returncode - 128).name})"
+    return PostBuildError(f"{hook} {ending}", hint=_hint(done), detail="\n".join(done.tail) or None)
 
 
 def _hint(done: Completed) -> str:
