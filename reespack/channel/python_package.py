@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REVISION", "python_abi_package", "python_package"]
 
-REVISION = 0  # the build number; a change of what is made here raises it
+REVISION = 1  # the build number; a change of what is made here raises it
 
 # Test suites: a third of the standard library. test.support stays, since others import it.
 _TESTS = re.compile(
