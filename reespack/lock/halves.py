@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Halves", "solve_halves"]
 
+_NOT_FOUND = re.compile(r"Because (\S+) was not found in the (package registry|provided|cache)")
+
 ROUNDS = 8
 """How often conda is asked again before pip's choices are taken as they are."""
 
@@ -309,13 +311,16 @@ class _Search:
     def _unsatisfiable(self, explanation: str) -> UnsatisfiableError:
         requests = [(r.origin, r.text, name_of(r) or r.text) for r in self.spec.pip]
         requests += [(r.origin, r.text, name_of(r) or r.text) for r in self.spec.pip_constraints]
-        missing = re.search(r"Because (\S+) was not found in the package registry", explanation)
+        missing = _NOT_FOUND.search(explanation)
         message = f"the pip requirements cannot be met for Python {self._python()}"
         hint = "relax one of the requirements below"
         if missing:
             origin = next((f"{o}: " for o, _, n in requests if n == missing[1]), "")
             message = f"{origin}no package named {missing[1]!r} on the package index"
             hint = "check the spelling, or name the index that has it (--extra-index-url)"
+            if missing[2] == "cache":
+                message = f"{origin}{missing[1]!r} is not in uv's cache, and this is offline"
+                hint = "lock once with the network, or name a folder of wheels (--find-links)"
         detail = "\n\n".join(
             part for part in (explanation, quoted_requests(requests, explanation)) if part
         )
