@@ -30,18 +30,20 @@ def make_spec(  # noqa: PLR0913 - each is a choice of the user's, given by keywo
     default_channels: tuple[str, ...] = ("conda-forge",),
     channels: tuple[str, ...] = (),
     server: bool = False,
+    use_lockfile: bool = True,
 ) -> EnvironmentSpec:
     """Return what the files ask for together, and what reespack adds to it, on one platform.
 
     `default_channels` count where no file names a channel; `channels` come before all others.
     `server` adds what a Hub's single-user server needs. With a lockfile in the repository nothing
-    is added: the requirements are then only what the lock must belong to. Raises DetectError when
+    is added: the requirements are then only what the lock must belong to; without `use_lockfile`
+    it is passed over, for a new solve. Raises DetectError when
     nothing is used and `allow_empty` is not set, UnmappedAptError for apt names without a
     counterpart under `apt="error"`, and SpecError for contributions that contradict each other.
     """
     _require_some(detection, allow_empty=allow_empty)
     found = [one for _, one in detection.contributions if isinstance(one, Contribution)]
-    lockfile = _single("lockfile", (one.lockfile for one in found))
+    lockfile = _single("lockfile", (one.lockfile for one in found)) if use_lockfile else None
     languages = _unique(name for one in found for name in one.languages) or ("python",)
     asked = Requests(
         conda=_unique(one for each in found for one in each.conda),

@@ -1,0 +1,448 @@
+"""The order of the phases, and the one cache look-up.
+
+    Repository -> Detection -> EnvironmentSpec -> Lock -> Prefix -> Archive
+
+Nothing else in reespack knows this order. Each phase is imported when its turn comes: a build that
+finds its archive in the cache pays for neither a solver nor a compressor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform as host
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from reespack.deliver import deliver_file, prepare_output, write_sums
+from reespack.errors import LockError, UsageError
+from reespack.files import sha256_file, write_atomic
+from reespack.key import archive_key, lock_key
+from reespack.model import Target
+from reespack.progress import QUIET
+from reespack.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from reespack.config import Settings
+    from reespack.model import Detection, EnvironmentSpec, Lock, Note, Repository
+    from reespack.pack import Contents
+    from reespack.progress import Progress
+    from reespack.store import Cache
+
+__all__ = [
+    "BuildOptions",
+    "BuildResult",
+    "Request",
+    "build",
+    "detect",
+    "host_platform",
+    "lock",
+    "specify",
+]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+DEFAULT_MTIME = 315532800
+"""1980-01-01T00:00:00Z, the first moment that every archive format can express."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Which repository is meant, and what is asked of it beyond what it says itself.
+
+    `channels` go in front of the repository's own; `server` adds JupyterLab and what a JupyterHub
+    starts; `allow_empty` makes a default environment of a repository without REES files.
+    """
+
+    source: str
+    ref: str | None = None
+    subdir: str | None = None
+    channels: tuple[str, ...] = ()
+    server: bool = False
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """What comes out, and where. `locked` forbids a solve; `update_lock` asks for one."""
+
+    output: Path
+    name: str | None = None
+    format: Literal["tar.zst", "tar.gz", "squashfs"] = "tar.zst"
+    locked: bool = False
+    update_lock: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """The files of one build, and its manifest. `cached` says that the archive was there already.
+
+    Sizes are the manifest's (`archive.size`, in bytes).
+    """
+
+    key: str
+    archive: Path
+    lockfile: Path
+    manifest_file: Path
+    kernelspec: Path
+    sums: Path
+    manifest: dict[str, object]
+    cached: bool
+
+
+def host_platform() -> str:
+    """Return the conda platform of this machine; UsageError when none is built natively."""
+    machine = {"x86_64": "linux-64", "aarch64": "linux-aarch64"}.get(host.machine())
+    if host.system() != "Linux" or machine is None:
+        raise UsageError(
+            f"environments cannot be built on {host.system()} {host.machine()}",
+            hint="reespack builds on Linux, x86_64 and aarch64; locks can be solved for any",
+        )
+    return machine
+
+
+def _settings() -> Settings:
+    from reespack.config import load_settings
+
+    return load_settings()
+
+
+# --- detection and spec ------------------------------------------------------------------------
+
+
+def detect(
+    request: Request,
+    *,
+    settings: Settings | None = None,
+    platform: str | None = None,
+    progress: Progress = QUIET,
+) -> Detection:
+    """Say what a repository holds, whether or not it can be built."""
+    settings = settings or _settings()
+    from reespack.detect import detect as detect_files
+    from reespack.registry import load_buildpacks
+    from reespack.repository import open_repository
+
+    repository = open_repository(
+        request.source,
+        ref=request.ref,
+        subdir=request.subdir,
+        cache=settings.cache,
+        offline=settings.offline,
+        progress=progress,
+    )
+    target = Target(platform=platform or host_platform(), default_python=settings.default_python)
+    return detect_files(repository, target=target, buildpacks=load_buildpacks())
+
+
+def specify(
+    detection: Detection,
+    request: Request,
+    *,
+    settings: Settings | None = None,
+    use_lockfile: bool = True,
+) -> EnvironmentSpec:
+    """Merge what the buildpacks contribute; refuse what cannot be honoured.
+
+    Without `use_lockfile`, a lockfile in the repository is passed over, for a new solve.
+    """
+    from reespack.apt import load_apt_table
+    from reespack.detect import require_usable
+    from reespack.spec import make_spec
+
+    settings = settings or _settings()
+    require_usable(detection, allow_empty=request.allow_empty)
+    return make_spec(
+        detection,
+        apt=settings.apt,
+        apt_table=load_apt_table(settings.apt_table),
+        allow_empty=request.allow_empty,
+        default_channels=settings.channels,
+        channels=request.channels,
+        server=request.server,
+        use_lockfile=use_lockfile,
+    )
+
+
+# --- lock --------------------------------------------------------------------------------------
+
+
+def lock(  # noqa: PLR0913 - each is an option of the command
+    request: Request,
+    *,
+    settings: Settings | None = None,
+    platforms: Sequence[str] = (),
+    previous: Path | None = None,
+    update: Sequence[str] = (),
+    progress: Progress = QUIET,
+) -> Lock:
+    """Pin what a repository asks for, on one platform or several, keeping what `previous` says."""
+    from reespack.lock import lock as solve
+    from reespack.lock import read_lock
+
+    settings = settings or _settings()
+    wanted = tuple(platforms) or (host_platform(),)
+    detections = [
+        detect(request, settings=settings, platform=platform, progress=progress)
+        for platform in wanted
+    ]
+    specs = [
+        specify(detection, request, settings=settings, use_lockfile=False)
+        for detection in detections
+    ]
+    _tell([note for spec in specs for note in spec.notes], progress)
+    return solve(
+        specs,
+        repository=detections[0].repository,
+        channels=settings.channel_settings(),
+        index=settings.package_index(),
+        previous=read_lock(previous.read_text(encoding="utf-8")) if previous else None,
+        update=tuple(update),
+        progress=progress,
+    )
+
+
+def _tell(notes: Sequence[Note], progress: Progress) -> None:
+    """Pass notes on, each once however many platforms it holds for."""
+    for note in dict.fromkeys(notes):
+        message = f"{note.origin}: {note.message}" if note.origin else note.message
+        if note.level == "warning":
+            progress.warn(message, hint=note.hint)
+        else:
+            progress.detail(message)
+
+
+# --- build -------------------------------------------------------------------------------------
+
+
+def build(
+    request: Request,
+    *,
+    options: BuildOptions,
+    settings: Settings | None = None,
+    progress: Progress = QUIET,
+) -> BuildResult:
+    """Make the archive, lockfile, manifest and kernelspec of a repository in `options.output`.
+
+    An archive that the same input led to before comes out of the cache, without a solve or an
+    install. Raises a ReespackError of the phase that cannot be done; nothing is left then.
+    """
+    from reespack.repository import content_digest
+    from reespack.store import Cache
+
+    settings = settings or _settings()
+    detection = _named(detect(request, settings=settings, progress=progress), options.name)
+    spec = specify(detection, request, settings=settings, use_lockfile=not options.update_lock)
+    _tell(spec.notes, progress)
+    prepare_output(options.output)
+    plan = _Plan(
+        detection=detection,
+        spec=spec,
+        cache=Cache(settings.cache),
+        settings=settings,
+        progress=progress,
+        content=content_digest(detection.repository) if _needs_content(spec) else None,
+    )
+    lock = _lock_for_build(plan, options)
+    key = _key(plan, lock, options)
+    kept = plan.cache.find_artifact(key)
+    if kept is not None:
+        progress.step(
+            f"Nothing has changed: {key} comes from the cache, without a solve or an install"
+        )
+        return _deliver(plan, kept, key=key, options=options, cached=True)
+    with plan.cache.lock(f"artifact-{key}", progress=progress):
+        kept = plan.cache.find_artifact(key) or _make(plan, lock, key=key, options=options)
+    return _deliver(plan, kept, key=key, options=options, cached=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What a build knows before it pins anything; `content` is the digest of the whole tree."""
+
+    detection: Detection
+    spec: EnvironmentSpec
+    cache: Cache
+    settings: Settings
+    progress: Progress
+    content: str | None
+
+    @property
+    def repository(self) -> Repository:
+        return self.detection.repository
+
+    @property
+    def mtime(self) -> int:
+        """The time of every file in the archive: SOURCE_DATE_EPOCH, else the commit's, else 1980."""
+        given = os.environ.get("SOURCE_DATE_EPOCH", "")
+        return int(given) if given.isdigit() else self.repository.commit_time or DEFAULT_MTIME
+
+
+def _lock_for_build(plan: _Plan, options: BuildOptions) -> Lock:
+    """Return the repository's own lock, the one that this request led to before, or a new one."""
+    from reespack.lock import given_lock, read_lock
+    from reespack.lock import lock as solve
+
+    spec, repository, progress = plan.spec, plan.repository, plan.progress
+    channels, index = plan.settings.channel_settings(), plan.settings.package_index()
+    if spec.lockfile is not None:
+        return given_lock(spec, repository=repository, channels=channels, progress=progress)
+    if options.locked:
+        raise LockError(
+            "the repository has no lockfile, and --locked forbids a solve",
+            hint="make one with `reespack lock` and commit it",
+        )
+    sources = {
+        "channels": [channels.resolved(name) for name in spec.channels],
+        "index": dataclasses.asdict(dataclasses.replace(index, cache=None)),
+    }
+    key = lock_key(spec, version=VERSION, content=plan.content, sources=sources)
+    known = None if options.update_lock else plan.cache.find_lock(key)
+    if known is not None:
+        return read_lock(known)
+    made = solve((spec,), repository=repository, channels=channels, index=index, progress=progress)
+    plan.cache.keep_lock(key, made.text)
+    return made
+
+
+def _named(detection: Detection, name: str | None) -> Detection:
+    """Let the repository go by another name; it becomes part of file names."""
+    if name is None:
+        return detection
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be part of a file name",
+            hint="use letters, digits, dots, hyphens and underscores",
+        )
+    repository = dataclasses.replace(detection.repository, name=name)
+    return dataclasses.replace(detection, repository=repository)
+
+
+def _needs_content(spec: EnvironmentSpec) -> bool:
+    """Say whether more of the repository than its REES files has a part in the build."""
+    hooks = spec.post_build is not None or spec.start is not None
+    return hooks or any(requirement.path is not None for requirement in spec.pip)
+
+
+def _key(plan: _Plan, lock: Lock, options: BuildOptions) -> str:
+    return archive_key(
+        plan.spec,
+        plan.detection,
+        lock,
+        version=VERSION,
+        content=plan.content,
+        name=plan.repository.name,
+        archive_format=options.format,
+        mtime=plan.mtime,
+    )
+
+
+def _stem(plan: _Plan, key: str) -> str:
+    return f"{plan.repository.name}-{key}-{plan.spec.platform}"
+
+
+def _make(plan: _Plan, lock: Lock, *, key: str, options: BuildOptions) -> Path:
+    """Install and pack; return the folder in the cache that holds what came out."""
+    from reespack.kernelspec import add_kernelspecs, write_launcher_kernelspec
+    from reespack.manifest import make_manifest, manifest_bytes, with_archive
+    from reespack.pack import pack
+    from reespack.prefix import make_prefix
+
+    spec, settings, repository = plan.spec, plan.settings, plan.repository
+    pinned = lock.for_platform(spec.platform)
+    if pinned is None:
+        raise LockError(f"the lock has nothing for {spec.platform}")
+    with plan.cache.build_folder() as folder:
+        prefix = make_prefix(
+            spec,
+            pinned,
+            path=folder / "env",
+            repository=repository,
+            channels=settings.channel_settings(),
+            index=settings.package_index(),
+            cache=plan.cache.root,
+            timeout=settings.timeout,
+            threads=settings.threads,
+            progress=plan.progress,
+        )
+        _tell(prefix.notes, plan.progress)
+        kernelspecs = add_kernelspecs(prefix, spec, repository=repository)
+        about = partial(
+            make_manifest,
+            key=key,
+            detection=plan.detection,
+            spec=spec,
+            lock=lock,
+            prefix=prefix,
+            kernelspecs=kernelspecs,
+        )
+        embedded: dict[str, Any] = {}
+
+        def first_member(contents: Contents) -> bytes:
+            embedded.update(about(contents=contents))
+            return manifest_bytes(embedded)
+
+        archive = pack(
+            prefix,
+            target=folder / f"{_stem(plan, key)}.{options.format}",
+            format=options.format,
+            describe=first_member,
+            mtime=plan.mtime,
+            threads=settings.threads,
+            progress=plan.progress,
+        )
+        write_atomic(folder / "manifest.json", manifest_bytes(with_archive(embedded, archive)))
+        write_atomic(folder / "conda-lock.yml", lock.text)
+        write_launcher_kernelspec(
+            folder / "kernelspec",
+            kernelspecs[0],
+            archive=archive,
+            source=prefix.path / kernelspecs[0].path,
+        )
+        names = ("manifest.json", "conda-lock.yml", "kernelspec")
+        return plan.cache.keep_artifact(
+            key, {"archive": archive.path, **{name: folder / name for name in names}}
+        )
+
+
+def _deliver(
+    plan: _Plan, kept: Path, *, key: str, options: BuildOptions, cached: bool
+) -> BuildResult:
+    """Put the files of a kept build into the output folder."""
+    from reespack.kernelspec import write_launcher_kernelspec
+    from reespack.manifest import archive_of, kernelspecs_of, parse_manifest
+
+    output = options.output
+    stem = _stem(plan, key)
+    files = {
+        "archive": output / f"{stem}.{options.format}",
+        "conda-lock.yml": output / f"{stem}.conda-lock.yml",
+        "manifest.json": output / f"{stem}.manifest.json",
+    }
+    for name, target in files.items():
+        deliver_file(kept / name, target)
+    manifest = parse_manifest((kept / "manifest.json").read_bytes())
+    archive = archive_of(manifest, files["archive"])
+    kernelspec = write_launcher_kernelspec(
+        output / f"{stem}.kernelspec",
+        kernelspecs_of(manifest)[0],
+        archive=archive,
+        source=kept / "kernelspec",
+    )
+    written = [files["conda-lock.yml"], files["manifest.json"], *sorted(kernelspec.rglob("*"))]
+    known = {path.relative_to(output).as_posix(): sha256_file(path) for path in written}
+    sums = write_sums(output, {files["archive"].name: archive.sha256, **known})
+    return BuildResult(
+        key=key,
+        archive=files["archive"],
+        lockfile=files["conda-lock.yml"],
+        manifest_file=files["manifest.json"],
+        kernelspec=kernelspec,
+        sums=sums,
+        manifest=manifest,
+        cached=cached,
+    )
