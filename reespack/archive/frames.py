@@ -100,11 +100,12 @@ class GzipCodec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """Where a frame lies in the file, in bytes, and its form."""
+    """Where a frame lies in the file, its form, and how much it unpacks to; all in bytes."""
 
     offset: int
     length: int
     form: str
+    size: int
 
 
 def find_frames(archive: Path, form: str) -> tuple[Frame, ...]:
@@ -127,8 +128,8 @@ def _zstd_frames(handle: int, size: int) -> tuple[Frame, ...]:
         return ()
     table = os.pread(handle, length, size - _FOOTER.size - length)
     frames, offset = [], 0
-    for compressed, _ in _ENTRY.iter_unpack(table):
-        frames.append(Frame(offset=offset, length=compressed, form="zst"))
+    for compressed, size_plain in _ENTRY.iter_unpack(table):
+        frames.append(Frame(offset=offset, length=compressed, form="zst", size=size_plain))
         offset += compressed
     return tuple(frames)
 
@@ -141,7 +142,11 @@ def _gzip_frames(handle: int) -> tuple[Frame, ...]:
         _, _, _, extra, name, _, length = _GZIP.unpack(head)
         if (extra, name) != (8, b"RP") or length < _GZIP.size:
             return ()
-        frames.append(Frame(offset=offset, length=length, form="gz"))
+        trailer = os.pread(handle, _ENTRY.size, offset + length - _ENTRY.size)
+        if len(trailer) < _ENTRY.size:
+            return ()
+        size = _ENTRY.unpack(trailer)[1]
+        frames.append(Frame(offset=offset, length=length, form="gz", size=size))
         offset += length
     return tuple(frames)
 
@@ -161,9 +166,8 @@ def _unzstd(content: bytes) -> bytes:
     import zstandard
 
     try:
-        size = zstandard.frame_content_size(content)
-        if not 0 <= size <= LARGEST:
-            raise ValueError(f"a frame says that it holds {size} bytes")
+        if zstandard.frame_content_size(content) > LARGEST:
+            raise ValueError("a frame is larger than any should be")
         plain_bytes: bytes = zstandard.ZstdDecompressor().decompress(content)
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from error

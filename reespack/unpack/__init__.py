@@ -1,0 +1,137 @@
+"""From an archive to an environment: checked while it streams, mended before it is written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reespack.archive import MANIFEST
+from reespack.archive.conda_unpack import STATE
+from reespack.archive.frames import form_of, plain
+from reespack.errors import UnpackError
+from reespack.files import current_umask, temporary_folder
+from reespack.progress import QUIET
+from reespack.unpack.extract import extract, finish
+from reespack.unpack.stream import TarStream, blocks, read_listing, read_unlisted
+from reespack.unpack.verify import Damage, Verification, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reespack.archive.listing import Member
+    from reespack.progress import Progress
+
+__all__ = ["Damage", "Unpacked", "Verification", "read_manifest", "unpack", "verify"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpacked:
+    """An environment where it was unpacked to; `files` and `size` (bytes) as in `Archive`."""
+
+    path: Path
+    files: int
+    size: int
+    manifest: bytes
+
+
+def unpack(archive: Path, target: Path, *, threads: int, progress: Progress = QUIET) -> Unpacked:
+    """Unpack an archive to `target`, mended for that place; all of it appears there or nothing.
+
+    Raises UnpackError when `target` is there and not an empty folder, cannot be written or is too
+    long a path, and VerificationError when the archive is damaged or means harm.
+    """
+    place = Path(os.path.abspath(target))  # noqa: PTH100 - resolve() would follow links
+    if "\n" in str(place):
+        raise UnpackError("an environment's path must not contain a line break")
+    _require_free(place)
+    with _told(archive, place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(place.parent, f".{place.name}.") as folder:
+            root = folder / "environment"
+            root.mkdir(0o700)
+            if form_of(archive) == "squashfs":
+                from reespack.unpack.squashfs import extract_squashfs
+
+                manifest, members = extract_squashfs(archive, root, os.fsencode(place), threads)
+            else:
+                manifest, members = _extract_tar(archive, root, place, threads, progress)
+            (root / STATE).write_bytes(os.fsencode(place) + b"\n")
+            (root / STATE).chmod(0o644)
+            root.chmod(0o777 & ~current_umask())
+            _require_free(place)
+            root.rename(place)
+    for member in members:
+        if member.kind == "outside":
+            progress.warn(f"{member.path} is a link out of the environment, to {member.value}")
+    files = [member for member in members if member.kind != "dir"]
+    size = sum(member.size for member in files)
+    return Unpacked(path=place, files=len(files), size=size, manifest=manifest)
+
+
+def read_manifest(archive: Path) -> bytes:
+    """Return the manifest in an archive, reading no more than its beginning.
+
+    Raises UnpackError for what is no archive, and VerificationError for a damaged one.
+    """
+    with _told(archive, None):
+        form = form_of(archive)
+        if form == "squashfs":
+            from reespack.unpack.squashfs import read_file
+
+            return read_file(archive, MANIFEST)
+        return read_unlisted(TarStream(plain(archive, form)), MANIFEST)
+
+
+def _extract_tar(
+    archive: Path, root: Path, place: Path, threads: int, progress: Progress
+) -> tuple[bytes, tuple[Member, ...]]:
+    workers = max(1, threads)
+    with ThreadPoolExecutor(workers) as pool:
+        pieces = blocks(archive, pool, workers + 1)
+        with contextlib.closing(pieces):  # type: ignore[type-var]
+            stream = TarStream(pieces)
+            manifest = read_unlisted(stream, MANIFEST)
+            _, members = read_listing(stream)
+            total = sum(member.size for member in members)
+            with progress.task("unpacking", total=total, unit="bytes") as advance:
+                extract(
+                    stream,
+                    members,
+                    root,
+                    prefix=os.fsencode(place),
+                    pool=pool,
+                    ahead=2 * workers,
+                    advance=advance,
+                )
+    finish(root, members, stream.mtime)
+    return manifest, members
+
+
+def _require_free(place: Path) -> None:
+    """Refuse a target that has something in it."""
+    if not os.path.lexists(place):
+        return
+    if not place.is_dir() or place.is_symlink():
+        raise UnpackError(f"{place} is in the way: it is no folder")
+    if any(place.iterdir()):
+        raise UnpackError(f"{place} is not empty", hint="remove it, or unpack into another folder")
+
+
+@contextlib.contextmanager
+def _told(archive: Path, place: Path | None) -> Iterator[None]:
+    """Turn what the operating system says into an error that names the archive and the target."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        problem = error.strerror or str(error)
+        doing = f"unpacked to {place}" if place else "read"
+        raise UnpackError(
+            f"{archive} cannot be {doing}: {problem}",
+            hint="free some space, or unpack elsewhere" if full else None,
+        ) from error

@@ -1,0 +1,201 @@
+"""Writing an archive's members to disk: checked, mended, in several threads, each file once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reespack.archive.conda_unpack import PLACEHOLDERS, decoded, mended, too_long
+from reespack.archive.header import padding
+from reespack.errors import UnpackError, VerificationError
+from reespack.unpack.stream import require_header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from concurrent.futures import Executor, Future
+    from pathlib import Path
+
+    from reespack.archive.listing import Member
+    from reespack.unpack.stream import TarStream
+
+__all__ = ["Mending", "extract", "finish", "no_mending", "read_mending"]
+
+LARGE = 1 << 23
+"""Bytes from which on a file is written as it streams, instead of by another thread."""
+
+_BATCH_SIZE = 1 << 21
+_BATCH_COUNT = 256
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_MODES = {"0644": 0o644, "0755": 0o755}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mending:
+    """Where the prefix belongs, and what it will be."""
+
+    texts: list[bytes]
+    records: Mapping[str, Any]
+    prefix: bytes
+
+    def mended(self, member: Member, content: bytes) -> bytes:
+        """Return a file's content with the environment's place in it."""
+        record = self.records[member.path]
+        result = mended(content, record, self.texts, None, self.prefix)
+        if result is None:
+            raise VerificationError(
+                f"{member.path} does not have its prefixes where they should be"
+            )
+        return result
+
+
+def read_mending(content: bytes, prefix: bytes) -> Mending:
+    """Read placeholders.json; raise UnpackError when a binary file has no room for the prefix."""
+    try:
+        placeholders = decoded(content)
+        no_room = too_long(placeholders, prefix)
+        records = {record["path"]: record for record in placeholders[1]}
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise UnpackError(f"{PLACEHOLDERS} cannot be read: {error}") from error
+    if no_room:
+        path, room = min(no_room, key=lambda item: item[1])
+        raise UnpackError(
+            f"{os.fsdecode(prefix)} is too long for {path}, which has room for {room} bytes",
+            hint="unpack into a folder with a shorter path",
+        )
+    return Mending(texts=placeholders[0], records=records, prefix=prefix)
+
+
+def no_mending() -> Mending:
+    """Return what mends nothing."""
+    return Mending(texts=[], records={}, prefix=b"")
+
+
+def extract(  # noqa: PLR0913 - what comes in, where it goes, and who does it
+    stream: TarStream,
+    members: Iterable[Member],
+    root: Path,
+    *,
+    prefix: bytes,
+    pool: Executor,
+    ahead: int,
+    advance: Callable[[int], None],
+) -> None:
+    """Write all members below `root`, which is new; links and times are `finish`'s."""
+    mending = no_mending()
+    pending: deque[Future[None]] = deque()
+    batch: list[tuple[Member, memoryview]] = []
+    size = 0
+
+    def submit() -> None:
+        nonlocal batch, size
+        pending.append(pool.submit(_write_batch, batch, root, mending, stream.mtime))
+        batch, size = [], 0
+        while len(pending) > ahead:
+            pending.popleft().result()
+
+    try:
+        for member in members:
+            require_header(stream, member)
+            if member.kind == "dir":
+                os.mkdir(f"{root}/{member.path}", 0o700)  # noqa: PTH102 - runs for every folder
+            elif member.size >= LARGE:
+                _write_large(stream, member, root, mending)
+            elif member.is_file:
+                content = stream.take(member.size)
+                stream.take(padding(member.size))
+                if member.path == PLACEHOLDERS:
+                    _check(member, hashlib.sha256(content).hexdigest())
+                    mending = read_mending(bytes(content), prefix)
+                batch.append((member, content))
+                size += member.size
+                if size > _BATCH_SIZE or len(batch) >= _BATCH_COUNT:
+                    submit()
+            advance(member.size)
+        submit()
+        stream.require_end()
+    finally:
+        while pending:
+            pending.popleft().result()
+
+
+def _write_batch(
+    batch: list[tuple[Member, memoryview]], root: Path, mending: Mending, mtime: int
+) -> None:
+    for member, content in batch:
+        _check(member, hashlib.sha256(content).hexdigest())
+        final: memoryview | bytes = content
+        if member.path in mending.records:
+            final = mending.mended(member, bytes(content))
+        mode = _MODES[member.kind]
+        handle = os.open(f"{root}/{member.path}", _NEW_FILE, mode)
+        try:
+            left = memoryview(final)
+            while left:
+                left = left[os.write(handle, left) :]
+            _seal(handle, mode, mtime)
+        finally:
+            os.close(handle)
+
+
+def _write_large(stream: TarStream, member: Member, root: Path, mending: Mending) -> None:
+    """Write a file as it comes, however large; the few that need mending are mended at the end."""
+    digest = hashlib.sha256()
+    path = f"{root}/{member.path}"
+    mode = _MODES[member.kind]
+    handle = os.open(path, _NEW_FILE, mode)
+    try:
+        left = member.size
+        while left:
+            piece = stream.some(left)
+            left -= len(piece)
+            digest.update(piece)
+            while piece:
+                piece = piece[os.write(handle, piece) :]
+        _check(member, digest.hexdigest())
+        stream.take(padding(member.size))
+        if member.path in mending.records:
+            _mend_written(member, path, handle, mending)
+        _seal(handle, mode, stream.mtime)
+    finally:
+        os.close(handle)
+
+
+def _mend_written(member: Member, path: str, handle: int, mending: Mending) -> None:
+    with open(path, "rb") as file:  # noqa: PTH123 - names are strings here
+        content = mending.mended(member, file.read())
+    os.ftruncate(handle, len(content))
+    left = memoryview(content)
+    while left:
+        left = left[os.pwrite(handle, left, len(content) - len(left)) :]
+
+
+def _seal(handle: int, mode: int, mtime: int) -> None:
+    """Give a file its mode, whatever the umask, and its time."""
+    os.fchmod(handle, mode)
+    os.utime(handle, (mtime, mtime))
+
+
+def _check(member: Member, digest: str) -> None:
+    if digest != member.value:
+        raise VerificationError(
+            f"{member.path} is damaged: its sha256 is not the listing's",
+            hint="fetch or build the archive again",
+        )
+
+
+def finish(root: Path, members: Iterable[Member], mtime: int) -> None:
+    """Make the links, now that nothing can be written through them, and set the folders' times."""
+    folders = []
+    for member in members:
+        path = f"{root}/{member.path}"
+        if member.is_link:
+            os.symlink(member.value, path)  # noqa: PTH211 - names are strings here
+            os.utime(path, (mtime, mtime), follow_symlinks=False)
+        elif member.kind == "dir":
+            folders.append(path)
+    for path in reversed(folders):
+        os.chmod(path, 0o755)  # noqa: PTH101, S103 - others may read, as in the archive
+        os.utime(path, (mtime, mtime))
