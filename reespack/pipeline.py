@@ -277,7 +277,7 @@ class _Plan:
 
     @property
     def mtime(self) -> int:
-        """The time of every file in the archive: SOURCE_DATE_EPOCH, else the commit's, else 1980."""
+        """Every member's time: SOURCE_DATE_EPOCH, else the commit's, else 1980."""
         given = os.environ.get("SOURCE_DATE_EPOCH", "")
         return int(given) if given.isdigit() else self.repository.commit_time or DEFAULT_MTIME
 
