@@ -73,23 +73,25 @@ def add_kernelspecs(
     named: list[Kernelspec] = []
     kept: list[Kernelspec] = []
     for index, kernel in enumerate(_ordered(found, spec)):
-        content = _relocatable(kernel.content, prefix.path)
-        metadata = {**(content.get("metadata") or {})}
-        metadata["reespack"] = {"name": spec.name, "kernel": kernel.folder.name}
-        if variables := _variables(kernel.content, prefix.path):
-            metadata["reespack"]["env"] = variables
-        content["metadata"] = metadata
-        launch = _launch_script(variables)
+        content, launch = _portable(kernel, prefix.path, name=spec.name)
+        itself = _write(kernel.folder, content, launch)
+        twin = _twin_name(name, kernel, found, leads=index == 0)
+        if twin == kernel.folder.name.lower():
+            named.append(itself)
+            continue
+        kept.append(itself)
         title = _title(spec.name, str(content["display_name"]))
-        twin = name if index == 0 else f"{name}-{kernel.folder.name.lower()}"
-        taken = any(other.folder.name.lower() == twin for other in found)
-        if not taken:
-            folder = kernel.folder.with_name(twin)
-            _copy_resources(kernel.folder, folder)
-            mine = {**content, "display_name": title}
-            named.append(_write(folder, mine, launch))
-        kept.append(_write(kernel.folder, content, launch))
+        _copy_resources(kernel.folder, kernel.folder.with_name(twin))
+        mine = {**content, "display_name": title}
+        named.append(_write(kernel.folder.with_name(twin), mine, launch))
     return (*named, *kept)
+
+
+def _twin_name(name: str, kernel: _Found, found: list[_Found], *, leads: bool) -> str:
+    """Return the name of a kernel's twin, which may be its own, but not another kernel's."""
+    own = kernel.folder.name.lower()
+    others = {other.folder.name.lower() for other in found} - {own}
+    return name if leads and name not in others else f"{name}-{own}"
 
 
 def kernel_name(name: str) -> str:
@@ -168,6 +170,16 @@ def _ordered(found: list[_Found], spec: EnvironmentSpec) -> list[_Found]:
 
 
 # --- made to move ------------------------------------------------------------------------------
+
+
+def _portable(kernel: _Found, prefix: Path, *, name: str) -> tuple[dict[str, Any], str]:
+    """Return the kernel.json and the launcher that work wherever the environment lies."""
+    content = _relocatable(kernel.content, prefix)
+    mine: dict[str, Any] = {"name": name, "kernel": kernel.folder.name}
+    if variables := _variables(kernel.content, prefix):
+        mine["env"] = variables
+    content["metadata"] = {**(content.get("metadata") or {}), "reespack": mine}
+    return content, _launch_script(variables)
 
 
 def _relocatable(content: dict[str, Any], prefix: Path) -> dict[str, Any]:

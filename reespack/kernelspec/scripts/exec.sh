@@ -46,7 +46,7 @@ reespack_say() { printf 'reespack: %s\n' "$*" >&2; }
 reespack_source() {
     # A last command that fails is nothing to report: `[ -n "$X" ] && ...` is how many of them end.
     # dash ends at a syntax error in a sourced file; the trap set below is the way back.
-    . "$reespack_script" >&2 || :
+    . "$reespack_script" || :
     set +eu
 }
 
@@ -107,6 +107,7 @@ reespack_activate() {
 
 reespack_run() {
     trap - EXIT
+    [ -n "$reespack_aside" ] && exec >&9 9>&-
     reespack_path
     reespack_start=$reespack_prefix/share/reespack/start
     if [ -z "$reespack_first" ] || [ ! -f "$reespack_start" ]; then
@@ -137,12 +138,18 @@ reespack_survive() {
 # A kernel that is started from a session is inside already: what the session's `start` has set
 # holds, and a server that it has started is not started twice.
 reespack_first=
+reespack_aside=
 if [ "${REESPACK_PREFIX-}" != "$reespack_prefix" ]; then
     reespack_first=1
     # An activation script that calls `exit`, or does not parse, ends this shell. Not the command.
     # (bash shows the trap the arguments of the function that it was in, hence the array.)
     [ -n "${BASH_VERSION-}" ] && eval 'reespack_command=("$@")'
     trap 'reespack_survive "$@"' EXIT
+    # What the scripts print is not the command's output. (A redirection of `.` would stay on.)
+    if (: >&1) 2>/dev/null && (: >&2); then
+        reespack_aside=1
+        exec 9>&1 >&2
+    fi
     reespack_activate
 fi
 reespack_run "$@"
