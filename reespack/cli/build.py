@@ -22,6 +22,7 @@ from reespack.cli.options import (
     Ref,
     Source,
     Subdir,
+    Threads,
     Traceback,
     Verbose,
     With,
@@ -74,9 +75,7 @@ def build(  # noqa: PLR0913 - each is an option
         float | None,
         typer.Option(metavar="SECONDS", help="End a postBuild that takes longer."),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Cores to use. [all that are given]")
-    ] = None,
+    threads: Threads = None,
     json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,

@@ -23,9 +23,10 @@ __all__ = ["inspect"]
 
 def inspect(archive: Archive, *, json: Json = False, _traceback: Traceback = False) -> None:
     """Show what an archive holds, from where it came, and how it was made."""
-    from reespack.unpacking import read_manifest
+    from reespack.manifest import parse_manifest
+    from reespack.unpack import read_manifest
 
-    manifest = read_manifest(archive)
+    manifest = parse_manifest(read_manifest(archive))
     if json:
         write_document(manifest)
         return

@@ -30,6 +30,7 @@ __all__ = [
     "Ref",
     "Source",
     "Subdir",
+    "Threads",
     "Traceback",
     "Verbose",
     "With",
@@ -101,6 +102,9 @@ DefaultPython = Annotated[
     typer.Option(metavar="X.Y", help="The Python where nothing asks for one."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", help="Cores to use. [all that are given]")
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only warnings and errors.")]
 Traceback = Annotated[
