@@ -77,8 +77,8 @@ class _Reader:
     def read(self, root: Node | None) -> Contribution:
         """Return what the file asks for."""
         keys = self._keys(root)
-        channels = self._channels(keys["channels"][1]) if "channels" in keys else ()
-        conda, pip = self._dependencies(keys["dependencies"][1])
+        channels = self._channels(*keys["channels"]) if "channels" in keys else ()
+        conda, pip = self._dependencies(*keys["dependencies"])
         contribution = self._pip(pip)
         if pip and not any(requirement.name == "pip" for requirement in conda):
             conda.append(CondaRequirement(spec="pip", name="pip", origin=ADDED))
@@ -115,9 +115,11 @@ class _Reader:
         if "dependencies" not in keys:
             near = nearest("dependencies", keys.keys() - set(_KEYS))
             raise malformed(
-                at(self.path),
-                "has no `dependencies:`",
-                f"did you mean `dependencies:` by `{near}:`?"
+                place(keys[near][0], self.path) if near else at(self.path),
+                f"`{near}` is not a key, and there is no `dependencies`"
+                if near
+                else "has no `dependencies`",
+                "did you mean `dependencies`?"
                 if near
                 else "write `dependencies: []` for an environment with Python only",
             )
@@ -134,11 +136,11 @@ class _Reader:
                 Note(message=f"the unknown key `{name}` is ignored", hint=hint, origin=origin)
             )
 
-    def _channels(self, node: Node) -> tuple[tuple[str, Origin], ...]:
+    def _channels(self, key: Node, node: Node) -> tuple[tuple[str, Origin], ...]:
         if kind(node) == "nothing":
             return ()
         channels = []
-        for item in self._list(node, "channels"):
+        for item in self._list(key, node):
             origin = place(item, self.path)
             name = scalar(item)
             if not name or kind(item) != "text":
@@ -155,12 +157,12 @@ class _Reader:
         return tuple(channels)
 
     def _dependencies(
-        self, node: Node
+        self, key: Node, node: Node
     ) -> tuple[list[CondaRequirement], list[tuple[Origin, str]] | None]:
         """Return the conda half, and the lines of the pip half (None without a `pip:`)."""
         conda: list[CondaRequirement] = []
         pip: list[tuple[Origin, str]] | None = None
-        for item in self._list(node, "dependencies"):
+        for item in self._list(key, node):
             origin = place(item, self.path)
             if kind(item) == "a mapping":
                 if pip is not None:
@@ -168,7 +170,19 @@ class _Reader:
                 pip = self._pip_section(item)
             elif self._counts(item):
                 conda.append(conda_requirement(self._text(item, "a match spec"), origin))
+                self._note_exact_python(conda[-1])
         return conda, pip
+
+    def _note_exact_python(self, requirement: CondaRequirement) -> None:
+        """Say what a space means to conda, where nobody means it."""
+        if exact := re.fullmatch(r"python (\d+(?:\.\d+)?)", requirement.spec):
+            self.notes.append(
+                Note(
+                    message=f"`{requirement.spec}` means {exact[1]}.0 and no other version",
+                    hint=f"did you mean `python={exact[1]}`?",
+                    origin=requirement.origin,
+                )
+            )
 
     def _pip_section(self, node: Node) -> list[tuple[Origin, str]]:
         sections = entries(node, self.path)
@@ -183,7 +197,7 @@ class _Reader:
                 raise malformed(place(key, self.path), f"`{name}:` is not a match spec", hint)
         return [
             (place(item, self.path), self._text(item, "a requirement"))
-            for item in self._list(sections["pip"][1], "pip")
+            for item in self._list(*sections["pip"])
             if self._counts(item)
         ]
 
@@ -191,12 +205,14 @@ class _Reader:
         """Read the pip half; conda runs pip in the folder that the file lies in."""
         return read_lines(self.repository, lines or (), self.path.rpartition("/")[0])
 
-    def _list(self, node: Node, name: str) -> list[Node]:
+    def _list(self, key: Node, node: Node) -> list[Node]:
+        """Return the entries of the list under `key`; raise, at the key, when it is none."""
         if kind(node) != "a list":
+            what = "has no entries" if kind(node) == "nothing" else f"is {kind(node)}, not a list"
             raise malformed(
-                place(node, self.path),
-                f"`{name}` is {kind(node)}, not a list",
-                f"write the entries below `{name}:`, each after `- `",
+                place(key, self.path),
+                f"`{key.value}` {what}",
+                f"write the entries below `{key.value}:`, each after `- `",
             )
         return items(node)
 
@@ -205,12 +221,11 @@ class _Reader:
         if kind(node) == "text" and text and text.strip():
             return text
         if text is not None and kind(node) != "text":
-            hint = (
-                f"`{text}` is a number to YAML; a package is missing before it, as in python={text}"
-            )
+            hint = f"a package's name is missing before it, as in `python={text}`"
         else:
             hint = "remove the entry, or write a package's name"
-        raise malformed(place(node, self.path), f"an entry is {kind(node)}, not {what}", hint)
+        said = f"`{text}`" if text else "an entry"
+        raise malformed(place(node, self.path), f"{said} is {kind(node)}, not {what}", hint)
 
     def _counts(self, node: Node) -> bool:
         """Say whether the selector behind an entry, if any, lets it count on the target."""

@@ -38,7 +38,7 @@ def _parsed_name(spec: str, origin: Origin) -> str:
     try:
         parsed = MatchSpec(spec)
     except InvalidMatchSpecError as error:
-        problem = str(error).splitlines()[0].split(": Caused by")[0]
+        problem = str(error).splitlines()[0].split(": '")[0]
         raise malformed(origin, f"`{spec}` is not a match spec: {problem}", _hint(spec)) from error
     build = str(parsed.build or "")
     if spec.startswith("-") or " " in build or re.search(r"[<>=!]", build):

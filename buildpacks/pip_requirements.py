@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from buildpacks.malformed import malformed
 from buildpacks.pip_lines import ParsedLine, decode, logical_lines, parse_line, without_comment
-from buildpacks.pip_targets import Asked, pip_requirement
+from buildpacks.pip_targets import Asked, pip_requirement, resolved
 from reespack.buildpack import Contribution
 from reespack.model import Note, PipOptions
 
@@ -106,6 +106,8 @@ class _Reader:
     def _add(self, requirement: PipRequirement, *, constraint: bool) -> None:
         if not constraint:
             self.pip.append(requirement)
+            if requirement.path is not None:
+                self._reads_project(requirement.path, requirement.origin)
             return
         if requirement.name is None or requirement.extras or requirement.editable:
             raise malformed(
@@ -114,6 +116,13 @@ class _Reader:
                 "a constraint is a name with versions, without extras, paths or -e",
             )
         self.constraints.append(requirement)
+
+    def _reads_project(self, path: str, origin: Origin) -> None:
+        """Record that a project's own files count, since it is installed from them."""
+        for name in ("pyproject.toml", "setup.py", "setup.cfg"):
+            file = posixpath.normpath(posixpath.join(path, name))
+            if self.repository.is_file(file):
+                self.reads.append((file, origin))
 
     def _hash(self, value: str, origin: Origin) -> str:
         if not re.fullmatch(
@@ -133,7 +142,7 @@ class _Reader:
         if path in self.open_files:
             chain = " -> ".join((*self.open_files, path))
             raise malformed(origin, f"the files refer to each other in a circle: {chain}")
-        if not self.repository.resolve(path).is_file():
+        if not resolved(path, origin, self.repository).is_file():
             raise malformed(
                 origin,
                 f"{path} is not in the repository",
@@ -169,7 +178,7 @@ class _Reader:
         if "://" in link:
             return link
         path = posixpath.normpath(posixpath.join(base, link.removeprefix("file:")))
-        if not self.repository.resolve(path).exists():
+        if not resolved(path, origin, self.repository).exists():
             raise malformed(origin, f"--find-links {link}: {path} is not in the repository")
         return path
 

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from buildpacks.malformed import malformed
+from reespack.errors import RepositoryError
 from reespack.model import PipRequirement
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reespack.model import Origin, Repository
 
-__all__ = ["Asked", "pip_requirement"]
+__all__ = ["Asked", "pip_requirement", "resolved"]
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _DIRECT = re.compile(rf"(?P<name>{_NAME})\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<url>\S.*)")
@@ -163,7 +166,7 @@ def _local(asked: Asked, text: str, marker: str, repository: Repository) -> PipR
 
 
 def _require_installable(asked: Asked, written: str, path: str, repository: Repository) -> None:
-    target = repository.resolve(path)
+    target = resolved(path, asked.origin, repository)
     if target.is_file():
         if path.lower().endswith(_ARCHIVES):
             return
@@ -186,6 +189,18 @@ def _require_installable(asked: Asked, written: str, path: str, repository: Repo
         )
 
 
+def resolved(path: str, origin: Origin, repository: Repository) -> Path:
+    """Return the file or folder that a path means; raise, at `origin`, when that is outside."""
+    try:
+        return repository.resolve(path)
+    except RepositoryError as error:
+        raise malformed(
+            origin,
+            f"{path} leads out of the repository",
+            "only what is in the repository can be carried along",
+        ) from error
+
+
 def _path_hint(asked: Asked, path: str) -> str:
     start = asked.folder or "the root of the repository"
     return f"paths in this file start from {start}; this one means {path}"
@@ -195,13 +210,13 @@ def _hint(text: str) -> str:
     """Say what the author of an invalid requirement probably meant."""
     if text.startswith("@"):
         return "this looks like an explicit lockfile of conda's; name it conda-linux-64.lock"
-    if re.match(rf"{_NAME}=[^=]+=[^=]+$", text):
+    if re.match(r"[\w.-]+=[^=<>]+=[^=]+$", text):
         return (
             "this looks like the output of `conda list --export`; "
             "`conda env export --from-history` writes an environment.yml"
         )
-    if single := re.match(rf"({_NAME}(?:\[.*\])?)\s*=\s*([^=].*)", text):
-        return f"pip wants two equal signs: `{single[1]}=={single[2]}`"
     if swapped := re.match(rf"({_NAME})\s*=([<>])\s*(.*)", text):
         return f"did you mean `{swapped[1]}{swapped[2]}={swapped[3]}`?"
+    if single := re.match(rf"({_NAME}(?:\[.*\])?)\s*=\s*([^=].*)", text):
+        return f"pip wants two equal signs: `{single[1]}=={single[2]}`"
     return "a requirement reads `name`, `name==1.2`, `name[extra]>=1,<2`, `name @ URL` or `./path`"

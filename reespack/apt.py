@@ -72,7 +72,7 @@ def load_apt_table(site: Path | None = None) -> AptTable:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"the site's apt table {site} cannot be read: {error}",
-                hint="it is named by the setting apt-table",
+                hint="it is named by the setting apt_table",
             ) from error
         rows |= _parse(text, str(site))
     return AptTable(rows=rows)

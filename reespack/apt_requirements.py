@@ -95,7 +95,7 @@ def _error(unmapped: list[tuple[SystemPackage, str]]) -> UnmappedAptError:
     first = unmapped[0][0].origin
     return UnmappedAptError(
         f"{first}: no conda counterpart is known for the apt {plural} {names}",
-        hint="pass --apt=warn to build without, or give a table of your own (setting apt-table)",
+        hint="pass --apt=warn to build without, or give a table of your own (setting apt_table)",
         detail="\n".join(
             f"{package.origin}: {package.name}" + (f" ({why})" if why else "")
             for package, why in unmapped

@@ -87,7 +87,8 @@ def require_usable(detection: Detection, *, allow_empty: bool) -> None:
         others = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         raise RefusedError(
             f"{refused[0].path} is refused: {refused[0].reason}{others}",
-            hint="`reespack detect` shows the verdict on every file",
+            hint="say what the repository needs in an environment.yml "
+            "(in a folder binder/, where only the files in there count)",
         )
     if not allow_empty and not any(file.verdict is Verdict.USED for file in detection.files):
         folder = detection.repository.config_folder
@@ -158,16 +159,18 @@ def _put_lost_versions(
     """Put as ignored the files whose only request is a version that another file decides."""
     asked = [version for _, found in pairs for version in found.language_versions]
     conda = [requirement for _, found in pairs for requirement in found.conda]
+    lock = next((found.lockfile for _, found in pairs if found.lockfile), None)
     notes = []
     lost: dict[str, str] = {}
     for language in dict.fromkeys(version.language for version in asked):
         choice = choose_version(language, conda, asked)
-        decides = "" if choice.chosen is None else f"{choice.chosen.origin} decides"
-        for version in choice.ignored:
-            reason = f"ignored for {language.capitalize()}: {decides}"
-            lost[version.origin.file] = reason
-            message = f"{language} {version.version} is {reason}"
-            notes.append(Note(message=message, origin=version.origin))
+        decides = lock.path if lock else choice.chosen.origin if choice.chosen else ""
+        for version in asked if lock else choice.ignored:
+            if version.language == language:
+                reason = f"{decides} decides on {language.capitalize()}"
+                lost[version.origin.file] = reason
+                message = f"{language} {version.version} does not count: {reason}"
+                notes.append(Note(message=message, origin=version.origin))
     for one, contribution in pairs:
         files = {version.origin.file for version in contribution.language_versions}
         rest = replace(contribution, language_versions=(), languages=(), notes=())
@@ -198,15 +201,20 @@ def _put_slot_losers(
         if winner is one:
             continue
         first = winner.claims(Verdict.USED)[0].path
-        for claim in one.claims(Verdict.USED):
-            reason = f"{first} takes its place"
-            if table.put(claim.path, Verdict.IGNORED, reason, one.buildpack.id):
-                notes.append(
-                    Note(
-                        message=f"{claim.path} is ignored: {reason}",
-                        hint=f"whatever it asks for that is still needed belongs into {first}",
-                    )
+        reason = f"{first} takes its place"
+        lost = [
+            claim.path
+            for claim in one.claims(Verdict.USED)
+            if table.put(claim.path, Verdict.IGNORED, reason, one.buildpack.id)
+        ]
+        if lost:
+            verb = "is" if len(lost) == 1 else "are"
+            notes.append(
+                Note(
+                    message=f"{' and '.join(lost)} {verb} ignored: {first} comes before",
+                    hint=f"whatever is still needed from there belongs into {first}",
                 )
+            )
     return notes
 
 
