@@ -56,6 +56,9 @@ class PackageIndex:
             if value and name not in environ and older_names.get(name, name) not in environ
         }
         merged = {**environ, **said}
+        if "UV_INDEX" in said:
+            # pip, whose setting this is, takes the best version that any of the indexes has.
+            merged.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
         if self.cache is not None:
             merged["UV_CACHE_DIR"] = str(self.cache)
         if self.offline:
