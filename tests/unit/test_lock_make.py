@@ -337,9 +337,6 @@ def test_requirements_that_contradict_each_other(world: World) -> None:
 
 def test_a_misspelt_pip_requirement_is_named_with_its_line(world: World) -> None:
     request = spec("python", "alpha", pip=("alpha", "gama"))
-    with pytest.raises(UnsatisfiableError, match=r"^requirements\.txt:2: 'gama' .* offline"):
-        world.lock(request)
-    world.index = replace(world.index, offline=False)
     with pytest.raises(UnsatisfiableError, match=r"^requirements\.txt:2: no package named 'gama'"):
         world.lock(request)
 
