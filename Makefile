@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types floors unit e2e clean
+.PHONY: help demo bench test lint types floors unit e2e clean
 
 help: ## say what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,9 @@ $(VENV)/.installed: pyproject.toml
 
 demo: $(VENV)/.installed ## build a repository, carry it elsewhere, run its notebook there
 	@$(BIN)/python fixtures/demo/run.py
+
+bench: $(VENV)/.installed ## measure against the peers; ARGS="--rows pack" for some rows only
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 test: lint types floors unit e2e ## the whole check
 

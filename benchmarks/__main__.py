@@ -1,0 +1,65 @@
+"""`python -m benchmarks`: measure, print the table, keep the runs. Exit code 1 when a row fails."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+from benchmarks.experiments import all_experiments
+from benchmarks.ground import TOP, Ground
+from benchmarks.report import machine, table, write_results
+
+FEWEST = 5
+
+
+def main() -> int:
+    """Measure what was asked for; return the exit code."""
+    given = _arguments()
+    pattern = re.compile(given.rows)
+    experiments = all_experiments()
+    if given.list:
+        print("\n".join(claim.name for each in experiments for claim in each.claims))
+        return 0
+    folder = Path(os.environ.get("REESPACK_BENCH_FOLDER", TOP / ".cache" / "bench")).absolute()
+    ground = Ground(folder, say=_say)
+    rows, samples = [], {}
+    for experiment in experiments:
+        claims = [claim for claim in experiment.claims if pattern.search(claim.name)]
+        if claims:
+            found, runs = experiment.conduct(claims, ground, runs=given.runs, say=_say)
+            rows += found
+            samples[experiment.name] = runs
+    if not rows:
+        _say(f"no row is called {given.rows}; --list shows them all")
+        return 2
+    about = machine(folder)
+    print(f"{about['cpu']}, {about['cores']} cores, {about['file system']}; {given.runs} runs")
+    if given.runs < FEWEST:
+        print(f"fewer than {FEWEST} runs: good for a look, not for a claim")
+    print()
+    print(table(rows))
+    target = write_results(rows, samples, folder=folder, runs=given.runs)
+    print(f"every run is in {os.path.relpath(target)}")
+    if not given.keep:
+        ground.clean()
+    return 0 if all(row.passed for row in rows) else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rows", metavar="REGEX", default="", help="only rows so called")
+    parser.add_argument("--runs", metavar="N", type=int, default=FEWEST, help="at least five")
+    parser.add_argument("--list", action="store_true", help="print the rows' names and end")
+    parser.add_argument("--keep", action="store_true", help="leave the scratch folder for a look")
+    return parser.parse_args()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

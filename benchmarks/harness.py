@@ -1,0 +1,180 @@
+"""Run programs one after the other, and take their figures from the kernel.
+
+A contender is a command that runs as a whole process. The contenders of an experiment take turns
+(A B C A B C ...), so that whatever else the machine does meets all of them alike. What comes before
+a run (a fresh folder, a cache emptied) and after it (folders removed) is not timed, and dirty pages
+are written to the disk before the clock starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+__all__ = ["Contender", "FailedRunError", "Run", "Samples", "compete", "remove"]
+
+Step = Callable[[int], None]
+
+
+class FailedRunError(Exception):
+    """A command ended with another exit code than 0; the message has the end of its output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A command, and what has to be so before each of its runs.
+
+    `before` and `after` get the number of the run: 0 for the warm-up, then 1, 2, ... `output` is
+    the file whose size in bytes counts. With `reports`, the command times itself: the last line it
+    prints is `{"seconds": ...}`.
+    """
+
+    command: Sequence[str | Path] | Callable[[int], Sequence[str | Path]]
+    environ: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    before: Step | None = None
+    after: Step | None = None
+    output: Path | None = None
+    reports: bool = False
+
+    def words(self, turn: int) -> list[str]:
+        """Return the command of one run."""
+        command = self.command(turn) if callable(self.command) else self.command
+        return [str(word) for word in command]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run: seconds by the wall clock and of processor time, and bytes.
+
+    `memory` is the largest resident set of any one process among the command and its children
+    (`ru_maxrss`, getrusage(2)); `size` that of the contender's output.
+    """
+
+    wall: float
+    user: float
+    system: float
+    memory: int
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The runs of one contender, without the warm-up."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def wall(self) -> float:
+        """Return the median of the seconds."""
+        return statistics.median(run.wall for run in self.runs)
+
+    @property
+    def memory(self) -> int:
+        """Return the most that any run needed, in bytes: a limit must always hold."""
+        return max(run.memory for run in self.runs)
+
+    @property
+    def size(self) -> int:
+        """Return the median size of the output, in bytes."""
+        return int(statistics.median(run.size or 0 for run in self.runs))
+
+    def as_json(self) -> dict[str, object]:
+        """Return the runs and their median."""
+        return {"median": self.wall, "runs": [asdict(run) for run in self.runs]}
+
+
+def compete(
+    contenders: Mapping[str, Contender],
+    *,
+    runs: int,
+    log: Path,
+    say: Callable[[str], None],
+    warm_up: bool = True,
+) -> dict[str, Samples]:
+    """Let contenders take turns; return the runs of each. What they print goes to `log`.
+
+    Raises FailedRunError.
+    """
+    found: dict[str, list[Run]] = {name: [] for name in contenders}
+    for turn in range(0 if warm_up else 1, runs + 1):
+        for name, contender in contenders.items():
+            run = _run(contender, turn, log)
+            label = f"run {turn}" if turn else "warm-up"
+            say(f"    {name}, {label}: {run.wall:.3f} s, {run.memory / 1e6:.0f} MB")
+            if turn:
+                found[name].append(run)
+    return {name: Samples(tuple(each)) for name, each in found.items()}
+
+
+def _run(contender: Contender, turn: int, log: Path) -> Run:
+    if contender.before:
+        contender.before(turn)
+    words = contender.words(turn)
+    environ = {**_environ(), **contender.environ}
+    os.sync()
+    run = _timed(words, environ, contender.cwd or log.parent, log)
+    size = contender.output.stat().st_size if contender.output else None
+    run = Run(**{**asdict(run), "size": size})
+    if contender.reports:
+        run = Run(**{**asdict(run), "wall": _reported(log)})
+    if contender.after:
+        contender.after(turn)
+    return run
+
+
+def _environ() -> dict[str, str]:
+    """Return this process's variables without those that would change what is measured."""
+    dropped = ("REESPACK_", "CONDA", "PYTHON", "VIRTUAL_ENV", "SOURCE_DATE_EPOCH")
+    return {name: text for name, text in os.environ.items() if not name.startswith(dropped)}
+
+
+def _timed(words: list[str], environ: dict[str, str], cwd: Path, log: Path) -> Run:
+    with log.open("wb") as output:
+        actions = [
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
+        ]
+        # posix_spawn has no working folder, and fork would copy this process: env(1) is small.
+        command = ["/usr/bin/env", "--chdir", str(cwd), *words]
+        start = time.perf_counter()
+        process = os.posix_spawn(command[0], command, environ, file_actions=actions)
+        try:
+            _, status, usage = os.wait4(process, 0)
+        except BaseException:
+            os.kill(process, 15)
+            raise
+        wall = time.perf_counter() - start
+    code = os.waitstatus_to_exitcode(status)
+    if code != 0:
+        said = log.read_text(errors="replace")[-3000:]
+        raise FailedRunError(f"exit code {code}: {' '.join(words)}\n{said}")
+    return Run(
+        wall=wall,
+        user=usage.ru_utime,
+        system=usage.ru_stime,
+        memory=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+    )
+
+
+def _reported(log: Path) -> float:
+    last = log.read_text(errors="replace").strip().rpartition("\n")[2]
+    return float(json.loads(last)["seconds"])
+
+
+def remove(*paths: Path) -> None:
+    """Remove files and trees, those without write permission too; what is not there is no error."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            for folder, _, _ in os.walk(path):
+                Path(folder).chmod(0o700)
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
