@@ -7,6 +7,7 @@ reach a cache, and all that changes conda's files is recorded.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reespack.channels import ChannelSettings
+    from reespack.model import PipOptions
     from reespack.uv import PackageIndex
 
 __all__ = ["make_prefix"]
@@ -53,6 +55,7 @@ def make_prefix(  # noqa: PLR0913 - the collaborators of a phase
     from reespack.prefix.conda_meta import write_history, write_state
     from reespack.prefix.pip_half import install_pip
 
+    index = _with_options(index, spec.pip_options, repository)
     when = repository.commit_time if repository.commit_time is not None else DEFAULT_TIME
     with _translated(path):
         path.mkdir(parents=True, exist_ok=True)
@@ -107,6 +110,20 @@ def make_prefix(  # noqa: PLR0913 - the collaborators of a phase
         changes=(*changes, *post.changes),
         leftovers=post.leftovers,
         notes=(*notes, *post.notes),
+    )
+
+
+def _with_options(index: PackageIndex, options: PipOptions, repository: Repository) -> PackageIndex:
+    """Return the index with what the requirements files say of it, which comes first."""
+    places = (
+        place if "://" in place else str(repository.root / place) for place in options.find_links
+    )
+    return dataclasses.replace(
+        index,
+        index_url=options.index_url or index.index_url,
+        extra_index_urls=(*options.extra_index_urls, *index.extra_index_urls),
+        find_links=(*places, *index.find_links),
+        no_index=options.no_index or index.no_index,
     )
 
 

@@ -56,7 +56,7 @@ _HINTS = (
         ("npm: command not found", "node: command not found"),
         "add nodejs to environment.yml's dependencies",
     ),
-    (("$'\\r'",), _UNIX_LINES),
+    (("\\r'",), _UNIX_LINES),
     (
         ("command not found",),
         "add the package that has the missing command to environment.yml",

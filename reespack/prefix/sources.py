@@ -18,6 +18,7 @@ from reespack.process import run
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from urllib.parse import SplitResult
 
     from reespack.model import LockedPip, Repository
     from reespack.progress import Progress
@@ -73,7 +74,7 @@ def download(package: LockedPip, folder: Path, *, index: PackageIndex, progress:
     try:
         with temporary_beside(target) as part:
             with (
-                _opener(index).open(_request(package.url), timeout=_TIMEOUT) as answer,
+                _opener(index).open(_request(package.url, index), timeout=_TIMEOUT) as answer,
                 part.open("wb") as file,
                 progress.task(f"downloading {target.name}", unit="bytes") as advance,
             ):
@@ -102,22 +103,35 @@ def _opener(index: PackageIndex) -> urllib.request.OpenerDirector:
     )
 
 
-def _request(url: str) -> urllib.request.Request:
-    """Return a request with the credentials that stand in the URL or in .netrc."""
+def _request(url: str, index: PackageIndex) -> urllib.request.Request:
+    """Return a request with the login that stands in the URL, in an index's URL or in .netrc."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    user, password = parts.username, parts.password
-    if user is None:
-        with contextlib.suppress(OSError, netrc.NetrcParseError):
-            found = netrc.netrc(os.environ.get("NETRC")).authenticators(parts.hostname or "")
-            if found:
-                user, password = found[0], found[2]
     # The scheme is the lock's; a file on this machine never comes here.
     request = urllib.request.Request(urlunsplit(parts._replace(netloc=host)))  # noqa: S310
-    if user is not None:
-        pair = f"{unquote(user)}:{unquote(password or '')}"
-        request.add_header("Authorization", f"Basic {b64encode(pair.encode()).decode()}")
+    login = _login(parts)
+    variables = index.variables(os.environ)
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"):
+        for entry in variables.get(name, "").split():
+            # UV_INDEX may hold name=url. A lock has no passwords; the index it came from may.
+            known = urlsplit(entry[max(entry.find("=http") + 1, 0) :])
+            if login is None and known.hostname == parts.hostname:
+                login = _login(known)
+    if login is None:
+        with contextlib.suppress(OSError, netrc.NetrcParseError):
+            found = netrc.netrc(os.environ.get("NETRC")).authenticators(parts.hostname or "")
+            login = (found[0], found[2] or "") if found else None
+    if login is not None:
+        token = b64encode(":".join(login).encode()).decode()
+        # Unredirected: a server that sends us elsewhere must not hand the password on.
+        request.add_unredirected_header("Authorization", f"Basic {token}")
     return request
+
+
+def _login(parts: SplitResult) -> tuple[str, str] | None:
+    if parts.username is None:
+        return None
+    return unquote(parts.username), unquote(parts.password or "")
 
 
 # --- git ---------------------------------------------------------------------------------------

@@ -13,32 +13,7 @@ from reespack.errors import HashMismatchError, InstallError
 from reespack.model import LockedConda
 from reespack.prefix.package_cache import CachedPackages, local_archive, open_package_cache
 
-NO_FLOCK = """
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-/* flock(2) as Lustre without -o flock answers it, for the files below $NO_FLOCK. */
-int flock(int fd, int operation) {
-    char link[64], path[4096];
-    const char *below = getenv("NO_FLOCK");
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, sizeof path - 1);
-    if (below && length > 0) {
-        path[length] = 0;
-        if (strncmp(path, below, strlen(below)) == 0) {
-            errno = ENOSYS;
-            return -1;
-        }
-    }
-    int (*real)(int, int) = dlsym(RTLD_NEXT, "flock");
-    return real(fd, operation);
-}
-"""
+NO_FLOCK = Path(__file__).parents[1] / "no_flock.c"
 
 
 def package(sha256: str | None = "00" * 32, md5: str | None = None) -> LockedConda:
@@ -106,9 +81,8 @@ def no_flock(tmp_path: Path) -> dict[str, str]:
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         pytest.skip("needs a C compiler")
-    source, library = tmp_path / "no_flock.c", tmp_path / "no_flock.so"
-    source.write_text(NO_FLOCK)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    library = tmp_path / "no_flock.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, NO_FLOCK, "-ldl"], check=True)
     (tmp_path / "lustre").mkdir()
     (tmp_path / "local").mkdir()
     return {
