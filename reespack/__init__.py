@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from reespack.errors import ReespackError
     from reespack.model import Detection, EnvironmentSpec, Lock, Repository
     from reespack.pipeline import BuildOptions, BuildResult, Request, build, detect, lock, specify
-    from reespack.unpacking import unpack, verify
+    from reespack.unpack import unpack, verify
 
 __all__ = [
     "BuildOptions",
@@ -58,7 +58,7 @@ _HOMES = {
         "lock",
         "specify",
     ),
-    "reespack.unpacking": ("unpack", "verify"),
+    "reespack.unpack": ("unpack", "verify"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
