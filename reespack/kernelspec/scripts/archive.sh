@@ -25,7 +25,8 @@ case $0 in
 esac
 here=$(CDPATH= cd -P -- "$here" && pwd -P) || exit 70
 # Sets archive_path, archive_file, archive_format, archive_sha256 and kernel.
-. "$here/archive.sh" || die "$here/archive.sh is missing: install the kernelspec again"
+[ -r "$here/archive.sh" ] || die "$here/archive.sh is missing: install the kernelspec again"
+. "$here/archive.sh"
 
 # What a shell makes up where PATH is unset is not the caller's.
 case $(export -p) in
@@ -272,7 +273,7 @@ unpack() {
     (umask 077 && mkdir "$part") || die "$part cannot be made" "is the disk full?"
     unpack_into_part || die "$archive cannot be unpacked to $store" \
         "is there room for it? REESPACK_STORE names another folder"
-    mv "$part" "$environment" || die "$environment cannot be made"
+    [ ! -e "$environment" ] && mv "$part" "$environment" || die "$environment cannot be made"
     part=
     mend || die "conda-unpack failed in $environment" "the lines above say why"
     (umask 077 && printf '%s\n' "$environment" >"$ready.new") && mv -f "$ready.new" "$ready" ||
