@@ -52,17 +52,15 @@ def condarc_files(environ: Mapping[str, str]) -> Iterator[Path]:
     if environ.get("XDG_CONFIG_HOME"):
         folders.append(Path(environ["XDG_CONFIG_HOME"], "conda"))
     folders += [home / ".config" / "conda", home / ".conda"]
-    seen: set[Path] = set()
     candidates = [file for folder in folders for file in _files_in(folder)]
     candidates.append(home / ".condarc")
     if environ.get("CONDA_PREFIX"):
         candidates += _files_in(Path(environ["CONDA_PREFIX"]))
     if environ.get("CONDARC"):
         candidates.append(Path(environ["CONDARC"]).expanduser())
-    for file in candidates:
-        if file not in seen and file.is_file():
-            seen.add(file)
-            yield file
+    # A file that is named twice counts where it comes last.
+    unique = reversed(dict.fromkeys(reversed(candidates)))
+    yield from (file for file in unique if file.is_file())
 
 
 def load_condarc(environ: Mapping[str, str]) -> Condarc:

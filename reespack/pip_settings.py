@@ -55,7 +55,9 @@ def pip_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
         Path(environ.get("VIRTUAL_ENV") or sys.prefix, "pip.conf"),
         *([Path(named).expanduser()] if named else []),
     ]
-    return tuple(file for file in dict.fromkeys(files) if file.is_file())
+    # A file that is named twice counts where it comes last.
+    unique = reversed(dict.fromkeys(reversed(files)))
+    return tuple(file for file in unique if file.is_file())
 
 
 def load_package_index(

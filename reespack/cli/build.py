@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -141,6 +142,8 @@ def _files(result: BuildResult) -> tuple[Path, ...]:
 
 
 def _summary(result: BuildResult) -> Iterator[str]:
+    from reespack.manifest import kernelspecs_of
+
     style = style_of(sys.stdout)
     output = result.archive.parent
     yield ""
@@ -155,8 +158,9 @@ def _summary(result: BuildResult) -> Iterator[str]:
     yield from table([(name, amount.rjust(widest)) for name, amount in rows], style=style, indent=2)
     yield ""
     yield style("Next, here or on another machine:", "bold")
-    yield f"  reespack unpack {result.archive} FOLDER"
-    yield f"  jupyter kernelspec install --user {result.kernelspec}"
+    yield f"  reespack unpack {quote(str(result.archive))} FOLDER"
+    kernel = kernelspecs_of(result.manifest)[0].name
+    yield f"  jupyter kernelspec install --user --name {kernel} {quote(str(result.kernelspec))}"
 
 
 def _size_of_folder(folder: Path) -> str:

@@ -6,9 +6,11 @@ import sys
 
 from reespack.cli.console import write_document, write_out
 from reespack.cli.options import Json, Traceback  # noqa: TC001 - typer reads them at run time
-from reespack.cli.terminal import columns, style_of, table
+from reespack.cli.terminal import Style, columns, style_of, table
 
 __all__ = ["show"]
+
+DEFAULT = "default"
 
 
 def show(*, json: Json = False, _traceback: Traceback = False) -> None:
@@ -19,22 +21,36 @@ def show(*, json: Json = False, _traceback: Traceback = False) -> None:
     if json:
         write_document({"settings": [{"name": n, "value": v, "origin": o} for n, v, o in rows]})
         return
-    style = style_of(sys.stdout)
-    shown = [(name, _text(value), origin) for name, value, origin in rows]
-    # A long value goes over the line's end rather than push all origins off the screen.
-    colors = [
-        ("", "" if origin == "default" else "bold", "dim" if origin == "default" else "cyan")
-        for _, _, origin in rows
+    write_out(_shown(rows, style_of(sys.stdout), columns(sys.stdout)))
+
+
+def _shown(rows: tuple[tuple[str, object, str], ...], style: Style, width: int | None) -> list[str]:
+    """Return a table of three columns, or where that is too wide, origins below their values."""
+    head = ("SETTING", "VALUE", "FROM")
+    values = [(name, _texts(value), origin) for name, value, origin in rows]
+    wide = [
+        (name, text, origin) if number == 0 else ("", text, "")
+        for name, texts, origin in values
+        for number, text in enumerate(texts)
     ]
-    write_out(
-        table(
-            shown,
-            style=style,
-            colors=colors,
-            header=("SETTING", "VALUE", "FROM"),
-            width=columns(sys.stdout),
-        )
+    widest = [max(len(cell) for cell in column) for column in zip(head, *wide, strict=True)]
+    if width is None or sum(widest) + 4 <= width:
+        colors = [("bold", "", "dim" if origin == DEFAULT else "cyan") for _, _, origin in wide]
+        return table(wide, style=style, colors=colors, header=head)
+    narrow: list[tuple[str, str, str]] = []
+    for name, texts, origin in values:
+        narrow += [(name if number == 0 else "", text, "") for number, text in enumerate(texts)]
+        narrow += [("", f"({origin})", "cyan")] if origin != DEFAULT else []
+    return table(
+        [row[:2] for row in narrow],
+        style=style,
+        colors=[("bold", row[2]) for row in narrow],
+        header=head[:2],
     )
+
+
+def _texts(value: object) -> list[str]:
+    return [_text(one) for one in value] if isinstance(value, list) else [_text(value)]
 
 
 def _text(value: object) -> str:
@@ -42,6 +58,4 @@ def _text(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list):
-        return ", ".join(str(one) for one in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -96,7 +96,7 @@ class Console:
         """Show a line, unless quiet."""
         if not self.quiet:
             mark = f"{self._style('*', 'green', 'bold')} " if self._on_terminal else ""
-            self._line(f"{mark}{plain(message)}")
+            self._line(f"{mark}{_sentence(message)}")
 
     def detail(self, message: str) -> None:
         """Show a line in a verbose run."""
@@ -124,7 +124,7 @@ class Console:
             yield _stand_still
             return
         bars = self._started_bars()
-        task = bars.add_task(label[:_LONGEST_LABEL], total=total, unit=unit)
+        task = bars.add_task(_sentence(label)[:_LONGEST_LABEL], total=total, unit=unit)
 
         def advance(amount: int, /, *, total: int | None = None) -> None:
             bars.update(task, advance=amount, total=total)
@@ -157,6 +157,13 @@ class Console:
         if self._open_tasks == 0 and self._bars is not None:
             self._bars.stop()
             self._bars = None
+
+
+def _sentence(text: str) -> str:
+    """Return a phase's words as a line of its own begins: a path or a URL keeps its letters."""
+    line = plain(text)
+    first = line.partition(" ")[0]
+    return line[:1].upper() + line[1:] if first.isalpha() else line
 
 
 def _stand_still(amount: int, /, *, total: int | None = None) -> None:
