@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HEADER",
     "dependencies_of",
+    "input_sums",
     "lock_text",
     "parse_sources",
     "quiet_conda_lock",
@@ -85,28 +86,42 @@ def lock_text(
     """
     with quiet_conda_lock():
         from conda_lock.content_hash import compute_content_hashes
-        from conda_lock.lockfile.v2prelim.models import Lockfile, LockMeta
+        from conda_lock.lockfile.v2prelim.models import InputMeta, Lockfile, LockMeta
         from conda_lock.virtual_package import default_virtual_package_repodata
 
-        source = _source_spec(specs, repository)
+        source, environment = _source_spec(specs, repository)
         packages: list[Any] = []
         for spec in specs:
             requested = source.dependencies[spec.platform]
             packages += _packages(spec, halves[spec.platform], requested, source.channels, md5s)
         hashes = compute_content_hashes(source, default_virtual_package_repodata())
         custom = _custom(specs, halves, assumed)
+        sources = list(dict.fromkeys(path for spec in specs for path in spec.sources))
+        others = [path for path in sources if path != environment and repository.is_file(path)]
+        inputs = {path: InputMeta(**input_sums(repository.read_bytes(path))) for path in others}
         lockfile = Lockfile(
             package=packages,
             metadata=LockMeta(
                 content_hash=hashes,
                 channels=list(source.channels),
                 platforms=[spec.platform for spec in specs],
-                sources=list(dict.fromkeys(path for spec in specs for path in spec.sources)),
+                # What conda-lock itself can read again; the rest is told by its sums.
+                sources=sources if environment is None else [environment],
+                **({"inputs_metadata": inputs} if inputs else {}),
                 custom_metadata=custom,
             ),
         )
         lockfile.alphasort_inplace()
         return HEADER + _yaml(lockfile.to_v1().dict_for_output())
+
+
+def input_sums(content: bytes) -> dict[str, str]:
+    """Return the sums of a source file as conda-lock's `--md input_sha` makes them of its text."""
+    text = re.sub(r"\r\n?", "\n", content.decode("utf-8", errors="replace")).encode()
+    return {
+        "md5": hashlib.md5(text, usedforsecurity=False).hexdigest(),
+        "sha256": hashlib.sha256(text).hexdigest(),
+    }
 
 
 def _custom(
@@ -162,8 +177,10 @@ def quiet_conda_lock() -> Iterator[None]:
 # --- what was asked, in conda-lock's words -----------------------------------------------------
 
 
-def _source_spec(specs: Sequence[EnvironmentSpec], repository: Repository) -> Any:  # noqa: ANN401
-    """Return conda-lock's LockSpecification of the sources.
+def _source_spec(
+    specs: Sequence[EnvironmentSpec], repository: Repository
+) -> tuple[Any, str | None]:
+    """Return conda-lock's LockSpecification of the sources, and the file that it comes from.
 
     From environment.yml it is made by conda-lock itself, so that its content hash is the one that
     conda-lock has for that file; from anything else, from the requests that files make.
@@ -178,12 +195,13 @@ def _source_spec(specs: Sequence[EnvironmentSpec], repository: Repository) -> An
     )
     if environment is not None:
         with contextlib.suppress(Exception):  # conda-lock raises whatever its parsers do
-            return parse_sources(
+            spec = parse_sources(
                 [repository.resolve(environment)],
                 platforms=[spec.platform for spec in specs],
                 channels=specs[0].channels,
             )
-    return _spec_of_requests(specs)
+            return spec, environment
+    return _spec_of_requests(specs), None
 
 
 def parse_sources(files: Sequence[Path], *, platforms: list[str], channels: Sequence[str]) -> Any:  # noqa: ANN401

@@ -99,7 +99,16 @@ def _stale(
     metadata = parse_yaml(text, name=path)["metadata"]
     folder = PurePosixPath(path).parent
     sources = _sources(metadata, folder, repository)
-    if not sources:
+    inputs = {
+        found: sums
+        for named, sums in (metadata.get("inputs_metadata") or {}).items()
+        for found in [_locate(str(named), folder, repository)]
+        if found is not None and not found.endswith(_SOURCES)
+    }
+    changed = [name for name, sums in inputs.items() if _differs(name, sums, repository)]
+    if changed:
+        raise _stale_error(path, changed)
+    if all(source in inputs for source in sources):
         return
     recorded = metadata.get("content_hash") or {}
     for platform in platforms:
@@ -112,23 +121,42 @@ def _stale(
             )
             return
         if recorded.get(platform) not in allowed:
-            raise StaleLockError(
-                f"{path}: does not belong to {', '.join(sources)} any more (for {platform})",
-                hint="build with --update-lock to solve again, or run `reespack lock` and commit "
-                "the new lockfile",
-            )
+            raise _stale_error(path, sources)
+
+
+def _stale_error(path: str, sources: Sequence[str]) -> StaleLockError:
+    return StaleLockError(
+        f"{path}: does not belong to {', '.join(sources)} any more",
+        hint="build with --update-lock to solve again, or run `reespack lock` and commit the new "
+        "lockfile",
+    )
+
+
+def _differs(name: str, sums: dict[str, str], repository: Repository) -> bool:
+    from reespack.lock.document import input_sums
+
+    now = input_sums(repository.read_bytes(name))
+    return any(sums.get(kind) not in {None, now[kind]} for kind in now)
 
 
 def _sources(metadata: dict[str, Any], folder: PurePosixPath, repository: Repository) -> list[str]:
     """Return the files that the lock was made from, as far as the repository has them all."""
     named = [str(source) for source in metadata.get("sources") or ()]
-    for base in (folder, PurePosixPath()):
-        paths = [_normal(base / source) for source in named]
-        found = [path for path in paths if path is not None and repository.is_file(path)]
-        if named and len(found) == len(named):
-            return found
+    located = [_locate(source, folder, repository) for source in named]
+    found = [path for path in located if path is not None]
+    if named and len(found) == len(named):
+        return found
     beside = [str(folder / name) for name in _SOURCES]
     return [path for path in beside if repository.is_file(path)][:1]
+
+
+def _locate(source: str, folder: PurePosixPath, repository: Repository) -> str | None:
+    """Find a source: conda-lock names it relative to the lockfile, reespack to the repository."""
+    for base in (folder, PurePosixPath()):
+        path = _normal(base / source)
+        if path is not None and repository.is_file(path):
+            return path
+    return None
 
 
 def _normal(path: PurePosixPath) -> str | None:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reespack.channels import ChannelSettings
-from reespack.errors import ChannelError, LockError, UnsatisfiableError
-from reespack.lock import is_current, lock, read_lock
+from reespack.errors import ChannelError, LockError, StaleLockError, UnsatisfiableError
+from reespack.lock import given_lock, is_current, lock, read_lock
 from reespack.lock.document import quiet_conda_lock
 from reespack.model import (
     ADDED,
@@ -25,6 +25,7 @@ from reespack.model import (
     Lock,
     LockedConda,
     LockedPip,
+    LockfileInput,
     Origin,
     PipOptions,
     PipRequirement,
@@ -505,6 +506,25 @@ def test_the_content_hash_is_conda_locks_own(world: World) -> None:
     assert f"linux-64: {expected[LINUX]}" in again.text
     assert is_current(again, [more])
     assert not is_current(again, [request])
+
+
+def test_a_committed_lock_belongs_to_its_files_until_they_change(world: World) -> None:
+    source = world.tree / "requirements.txt"
+    source.write_text("ipykernel\n")
+    world.wheel("ipykernel", "1.0")
+    made = world.lock(spec("python", pip=("ipykernel",), sources=("requirements.txt",)))
+    (world.tree / "conda-lock.yml").write_text(made.text)
+    committed = spec(lockfile=LockfileInput(path="conda-lock.yml", kind="conda-lock"))
+
+    def given() -> Lock:
+        return given_lock(committed, repository=world.repository, channels=world.settings)
+
+    assert given() == replace(made, given=True)
+    source.write_bytes(b"ipykernel\r\n")
+    assert given().notes == ()
+    source.write_text("ipykernel\ndelta\n")
+    with pytest.raises(StaleLockError, match=r"does not belong to requirements\.txt"):
+        given()
 
 
 def test_categories_are_the_users(world: World) -> None:
