@@ -107,7 +107,10 @@ def _url(asked: Asked, url: str, marker: str) -> PipRequirement:
     parameters = parse_qs(fragment)
     egg = _EXTRAS.fullmatch(parameters.get("egg", [""])[0])
     name, extras = (egg["path"], egg["extras"]) if egg else (parameters.get("egg", [""])[0], "")
-    file = unquote(posixpath.basename(urlsplit(base).path))
+    try:
+        file = unquote(posixpath.basename(urlsplit(base).path))
+    except ValueError as error:
+        raise malformed(asked.origin, f"`{url}` is not a URL: {error}") from error
     if not name and file.endswith(".whl"):
         name = file.split("-")[0].replace("_", "-").lower()
     kept = "&".join(f"{key}={values[0]}" for key, values in parameters.items() if key != "egg")
@@ -193,6 +196,8 @@ def resolved(path: str, origin: Origin, repository: Repository) -> Path:
     """Return the file or folder that a path means; raise, at `origin`, when that is outside."""
     try:
         return repository.resolve(path)
+    except ValueError as error:
+        raise malformed(origin, f"{path!r} cannot be a path: {error}") from error
     except RepositoryError as error:
         raise malformed(
             origin,
