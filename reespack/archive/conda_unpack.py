@@ -263,6 +263,7 @@ def _same(old: bytes, root: str) -> bool:
 def _write(path: str, content: bytes) -> None:
     with open(path + ".new", "wb") as file:  # noqa: PTH123
         file.write(content)
+    os.chmod(path + ".new", 0o644)  # noqa: PTH101 - others may run the environment
     os.replace(path + ".new", path)  # noqa: PTH105
 
 

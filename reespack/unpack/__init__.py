@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reespack.archive import MANIFEST
+from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import STATE
 from reespack.archive.frames import form_of, plain
+from reespack.archive.listing import Member
 from reespack.errors import UnpackError
 from reespack.files import current_umask, temporary_folder
 from reespack.progress import QUIET
-from reespack.unpack.extract import extract, finish
+from reespack.unpack.extract import extract, finish, write_file
 from reespack.unpack.stream import TarStream, blocks, read_listing, read_unlisted
 from reespack.unpack.verify import Damage, Verification, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reespack.archive.listing import Member
     from reespack.progress import Progress
 
 __all__ = ["Damage", "Unpacked", "Verification", "read_manifest", "unpack", "verify"]
@@ -96,7 +96,7 @@ def _extract_tar(
         with contextlib.closing(pieces):  # type: ignore[type-var]
             stream = TarStream(pieces)
             manifest = read_unlisted(stream, MANIFEST)
-            _, members = read_listing(stream)
+            listing, members = read_listing(stream)
             total = sum(member.size for member in members)
             with progress.task("unpacking", total=total, unit="bytes") as advance:
                 extract(
@@ -108,6 +108,8 @@ def _extract_tar(
                     ahead=2 * workers,
                     advance=advance,
                 )
+    write_file(root, Member(MANIFEST, "0644", 0, "-"), manifest, stream.mtime)
+    write_file(root, Member(LISTING, "0644", 0, "-"), listing, stream.mtime)
     finish(root, members, stream.mtime)
     return manifest, members
 

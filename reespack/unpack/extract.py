@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from reespack.archive.listing import Member
     from reespack.unpack.stream import TarStream
 
-__all__ = ["Mending", "extract", "finish", "no_mending", "read_mending"]
+__all__ = ["Mending", "extract", "finish", "no_mending", "read_mending", "write_file"]
 
 LARGE = 1 << 23
 """Bytes from which on a file is written as it streams, instead of by another thread."""
@@ -129,15 +129,20 @@ def _write_batch(
         final: memoryview | bytes = content
         if member.path in mending.records:
             final = mending.mended(member, bytes(content))
-        mode = _MODES[member.kind]
-        handle = os.open(f"{root}/{member.path}", _NEW_FILE, mode)
-        try:
-            left = memoryview(final)
-            while left:
-                left = left[os.write(handle, left) :]
-            _seal(handle, mode, mtime)
-        finally:
-            os.close(handle)
+        write_file(root, member, final, mtime)
+
+
+def write_file(root: Path, member: Member, content: memoryview | bytes, mtime: int) -> None:
+    """Write a new file with the member's mode, whatever the umask, and the archive's time."""
+    mode = _MODES[member.kind]
+    handle = os.open(f"{root}/{member.path}", _NEW_FILE, mode)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(handle, left) :]
+        _seal(handle, mode, mtime)
+    finally:
+        os.close(handle)
 
 
 def _write_large(stream: TarStream, member: Member, root: Path, mending: Mending) -> None:

@@ -77,21 +77,22 @@ def require_tar(archive: Path) -> str:
     return form
 
 
-def blocks(archive: Path, pool: Executor, ahead: int, *, tolerant: bool = False) -> Iterator[bytes]:
+def blocks(
+    archive: Path, pool: Executor, ahead: int, *, damaged: list[str] | None = None
+) -> Iterator[bytes]:
     """Yield an archive's plain bytes in pieces; frames are decompressed by `pool`, some ahead.
 
     Where there is no index (another program compressed it anew), they come one after the other.
-    `tolerant` puts zeros in the place of a damaged frame, so that what is in the others can be
-    looked at.
+    With `damaged`, a damaged frame is named there and zeros come in its place, so that what is in
+    the others can be looked at.
     """
     form = require_tar(archive)
     frames = find_frames(archive, form)
     if not frames:
         yield from plain(archive, form)
         return
-
     with archive.open("rb") as file:
-        work = functools.partial(_decompressed, file.fileno(), tolerant=tolerant)
+        work = functools.partial(_decompressed, file.fileno(), damaged)
         pending: deque[Future[bytes]] = deque()
         try:
             for frame in frames:
@@ -106,13 +107,14 @@ def blocks(archive: Path, pool: Executor, ahead: int, *, tolerant: bool = False)
             wait(pending)
 
 
-def _decompressed(handle: int, frame: Frame, *, tolerant: bool) -> bytes:
+def _decompressed(handle: int, damaged: list[str] | None, frame: Frame) -> bytes:
     try:
         return decompressed(handle, frame)
-    except VerificationError:
-        if tolerant:
-            return bytes(frame.size)
-        raise
+    except VerificationError as error:
+        if damaged is None:
+            raise
+        damaged.append(error.message)
+        return bytes(frame.size)
 
 
 def read_unlisted(stream: TarStream, path: str) -> bytes:

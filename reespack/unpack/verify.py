@@ -112,7 +112,8 @@ def _look_through(
 ) -> tuple[bytes, bytes, tuple[Member, ...], list[Damage]]:
     damaged: list[Damage] = []
     with ThreadPoolExecutor(workers) as pool:
-        stream = TarStream(blocks(archive, pool, workers + 1, tolerant=True))
+        frames: list[str] = []
+        stream = TarStream(blocks(archive, pool, workers + 1, damaged=frames))
         manifest = read_unlisted(stream, MANIFEST)
         listing, members = read_listing(stream)
         for number, member in enumerate(members):
@@ -130,6 +131,8 @@ def _look_through(
                 stream.require_end()
             except VerificationError as error:
                 damaged.append(Damage(path=None, problem=error.message))
+    if not damaged:  # otherwise the files in the frame are named
+        damaged += [Damage(path=None, problem=problem) for problem in frames]
     return manifest, listing, members, damaged
 
 

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reespack.archive.frames import GzipCodec, ZstdCodec, find_frames
+from reespack.archive.header import END, header, padding
+from reespack.archive.listing import Member, format_listing
+from reespack.errors import UnpackError, VerificationError
+from reespack.files import sha256_bytes
+from reespack.unpack import read_manifest, unpack, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from reespack.model import Archive, Prefix
+
+    Pack = Callable[..., Archive]
+    Tree = Callable[[Path], dict[str, Any]]
+
+
+@pytest.fixture
+def archive(tmp_path: Path, prefix: Prefix, pack_it: Pack) -> Path:
+    (prefix.path / "lib/noise").write_bytes(os.urandom(300_000))
+    return pack_it(prefix, tmp_path / "a.tar.zst").path
+
+
+@pytest.mark.parametrize("form", ["tar.zst", "tar.gz"])
+@pytest.mark.parametrize("length", [3, 150])
+def test_the_same_as_tar_and_conda_unpack(  # noqa: PLR0913, PLR0917 - fixtures
+    tmp_path: Path, prefix: Prefix, pack_it: Pack, tree: Tree, form: str, length: int
+) -> None:
+    archive = pack_it(prefix, tmp_path / f"a.{form}", format=form).path
+    place = tmp_path / ("x" * length)
+    unpack(archive, place, threads=3)
+    mine = tree(place)
+    place.rename(tmp_path / "aside")
+    place.mkdir()
+    subprocess.run(["tar", "-xf", archive, "-C", place], check=True)
+    subprocess.run([place / "bin/conda-unpack"], check=True, env={}, cwd="/")
+    assert tree(place) == mine
+
+
+def test_files_are_mended_for_their_place(tmp_path: Path, archive: Path) -> None:
+    root = unpack(archive, tmp_path / "x", threads=2).path
+    assert (root / "etc/demo.conf").read_text() == f"a={root}\nb={root}/b:{root}/c\n"
+    place = os.fsencode(root)
+    library = (root / "lib/libdemo.so").read_bytes()
+    assert library.startswith(b"\x7fELF\0\1" + place + b"/lib\0\0")
+    assert b"x" + place + b"/a:" + place + b"/b\0" in library
+    assert library.endswith(b"\0\0\0tail\0\xff")
+    assert (root / "share/reespack/prefix").read_bytes() == place + b"\n"
+
+
+@pytest.mark.parametrize("name", ["short", "with a blank", "l" * 140, "quote'and$dollar"])
+def test_scripts_run_wherever_they_are(tmp_path: Path, archive: Path, name: str) -> None:
+    root = unpack(archive, tmp_path / name, threads=2).path
+
+    def run(script: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [root / "bin" / script, *arguments],
+            env={},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    assert run("demo", "a b", "c") == f"{[f'{root}/bin/demo', 'a b', 'c']}\n"
+    assert run("optioned") == "optioned\n"
+    assert run("pipped") == "pipped\n"
+
+
+def test_an_archive_that_another_program_compressed_again(
+    tmp_path: Path, archive: Path, tree: Tree
+) -> None:
+    again = tmp_path / "again.tar.zst"
+    plain = tmp_path / "plain.tar"
+    subprocess.run(["zstd", "-dq", archive, "-o", plain], check=True)
+    subprocess.run(["zstd", "-q1", plain, "-o", again], check=True)
+    assert find_frames(again, "zst") == ()
+    assert verify(again).ok
+    place = tmp_path / "x"
+    unpack(again, place, threads=2)
+    seen = tree(place)
+    place.rename(tmp_path / "y")
+    unpack(archive, place, threads=2)
+    assert tree(place) == seen
+
+
+def test_a_target_with_something_in_it_is_refused(tmp_path: Path, archive: Path) -> None:
+    target = tmp_path / "x"
+    target.mkdir()
+    (target / "mine").write_text("keep")
+    with pytest.raises(UnpackError, match="not empty"):
+        unpack(archive, target, threads=2)
+    assert [path.name for path in target.iterdir()] == ["mine"]
+    with pytest.raises(UnpackError, match="no folder"):
+        unpack(archive, target / "mine", threads=2)
+
+
+def test_an_empty_target_is_taken(tmp_path: Path, archive: Path) -> None:
+    (tmp_path / "x").mkdir()
+    assert (unpack(archive, tmp_path / "x", threads=2).path / "bin/demo").exists()
+
+
+def test_a_path_that_a_binary_has_no_room_for_is_refused(tmp_path: Path, archive: Path) -> None:
+    far = tmp_path / ("d" * 200) / ("e" * 100)
+    with pytest.raises(UnpackError, match=r"too long for lib/libdemo\.so"):
+        unpack(archive, far, threads=2)
+    assert not far.exists()
+
+
+def found_wanting(archive: Path) -> bool:
+    """Say whether `verify` reports or raises, in one line."""
+    try:
+        return not verify(archive).ok
+    except UnpackError as error:
+        return "\n" not in error.message
+
+
+@pytest.mark.parametrize("form", ["tar.zst", "tar.gz"])
+def test_a_flipped_byte_is_found_wherever_it_is(
+    tmp_path: Path, prefix: Prefix, pack_it: Pack, form: str
+) -> None:
+    archive = pack_it(prefix, tmp_path / f"a.{form}", format=form).path
+    whole = archive.read_bytes()
+    frames = find_frames(archive, "zst" if form == "tar.zst" else "gz")
+    end = frames[-1].offset + frames[-1].length
+    for position in range(0, end, end // 29):
+        broken = bytearray(whole)
+        broken[position] ^= 0x10
+        archive.write_bytes(broken)
+        assert found_wanting(archive), f"byte {position} is missed"
+        with pytest.raises(UnpackError):
+            unpack(archive, tmp_path / "x", threads=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a.{form}", "build"]
+
+
+def test_damaged_files_are_named_and_no_others(archive: Path) -> None:
+    frames = find_frames(archive, "zst")
+    body = frames[2]
+    whole = bytearray(archive.read_bytes())
+    whole[body.offset + body.length // 2] ^= 1
+    archive.write_bytes(whole)
+    report = verify(archive)
+    assert not report.ok
+    named = {damage.path for damage in report.damaged}
+    assert "lib/noise" in named
+    assert "share/reespack/placeholders.json" not in named
+
+
+@pytest.mark.parametrize("form", ["tar.zst", "tar.gz"])
+def test_truncation_is_found(tmp_path: Path, prefix: Prefix, pack_it: Pack, form: str) -> None:
+    archive = pack_it(prefix, tmp_path / f"a.{form}", format=form).path
+    whole = archive.read_bytes()
+    for length in [0, 1, 100, len(whole) // 2, len(whole) - 200]:
+        archive.write_bytes(whole[:length])
+        with pytest.raises(UnpackError):
+            unpack(archive, tmp_path / "x", threads=2)
+        assert found_wanting(archive)
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_manifest_beside_knows_the_archive(tmp_path: Path, archive: Path) -> None:
+    beside = tmp_path / "a.manifest.json"
+    manifest = json.loads(read_manifest(archive))
+    manifest["archive"] = {"sha256": sha256_bytes(archive.read_bytes())}
+    beside.write_text(json.dumps(manifest))
+    assert verify(archive, beside).ok
+    manifest["archive"]["sha256"] = "0" * 64
+    beside.write_text(json.dumps(manifest))
+    assert [damage.path for damage in verify(archive, beside).damaged] == [None]
+    manifest["contents"]["tree_digest"] = "0" * 64
+    beside.write_text(json.dumps(manifest))
+    assert len(verify(archive, beside).damaged) == 2
+
+
+def test_what_is_no_archive(tmp_path: Path, prefix: Prefix) -> None:
+    text = tmp_path / "text"
+    text.write_text("no archive")
+    foreign = tmp_path / "foreign.tar.gz"
+    subprocess.run(["tar", "-czf", foreign, "-C", prefix.path, "."], check=True)
+    for path in (text, foreign, tmp_path / "missing", tmp_path):
+        with pytest.raises(UnpackError):
+            unpack(path, tmp_path / "x", threads=1)
+        with pytest.raises(UnpackError):
+            read_manifest(path)
+
+
+# --- archives that mean harm -------------------------------------------------------------------
+
+FINE = Member("fine", "0644", 4, sha256_bytes(b"fine"))
+
+
+def forge(
+    path: Path, listed: list[Member], inside: list[tuple[Member, bytes]] | None = None
+) -> Path:
+    """Write an archive whose listing and members are whatever is asked for."""
+    content = b'{"placeholders": [], "files": []}'
+    folders = [Member("share", "dir", 0, "-"), Member("share/reespack", "dir", 0, "-")]
+    table = Member("share/reespack/placeholders.json", "0644", len(content), sha256_bytes(content))
+    head = [*folders, table]
+    listing = format_listing([*head, *listed])
+    members = [
+        (Member("share/reespack/manifest.json", "0644", 2, "-"), b"{}"),
+        (Member("share/reespack/files.tsv", "0644", len(listing), "-"), listing),
+        *((member, content if member is table else b"") for member in head),
+        *(inside if inside is not None else [(m, b"fine" if m.size else b"") for m in listed]),
+    ]
+    tar = b"".join(header(member, 0) + data + bytes(padding(len(data))) for member, data in members)
+    path.write_bytes(ZstdCodec().compress(tar + END))
+    return path
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        [Member("/etc/evil", "0644", 4, FINE.value)],
+        [Member("../evil", "0644", 4, FINE.value)],
+        [Member("a", "dir", 0, "-"), Member("a/../../evil", "0644", 4, FINE.value)],
+        [Member("link", "link", 0, "/etc"), Member("link/evil", "0644", 4, FINE.value)],
+        [Member("link", "link", 0, "share"), Member("link/evil", "0644", 4, FINE.value)],
+        [Member("link", "link", 0, "../../etc/passwd")],
+        [Member("link", "link", 0, "/etc/passwd")],
+        [Member("up", "link", 0, "share/.."), Member("out", "link", 0, "up/../..")],
+        [FINE, FINE],
+        [Member("share/reespack/manifest.json", "0644", 4, FINE.value)],
+        [Member("fine", "4755", 4, FINE.value)],
+        [Member("fine", "0644", 4, "no digest")],
+        [Member("fine/", "dir", 0, "-")],
+        [Member("nul\0", "dir", 0, "-")],
+    ],
+)
+def test_a_listing_that_leads_out_is_refused(tmp_path: Path, listed: list[Member]) -> None:
+    archive = forge(tmp_path / "evil.tar.zst", listed)
+    with pytest.raises(UnpackError):
+        unpack(archive, tmp_path / "deep/x", threads=2)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "evil.tar.zst"]
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        [(Member("../evil", "0644", 4, "-"), b"fine")],
+        [(Member("fine", "link", 0, "/etc/passwd"), b"")],
+        [(Member("fine", "0755", 4, "-"), b"fine")],
+        [(FINE, b"evil")],
+        [(FINE, b"fine"), (Member("more", "0644", 4, "-"), b"fine")],
+        [],
+    ],
+)
+def test_members_that_are_not_as_listed_are_refused(
+    tmp_path: Path, inside: list[tuple[Member, bytes]]
+) -> None:
+    archive = forge(tmp_path / "evil.tar.zst", [FINE], inside)
+    with pytest.raises(VerificationError):
+        unpack(archive, tmp_path / "x", threads=2)
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_forged_archive_is_otherwise_a_good_one(tmp_path: Path) -> None:
+    archive = forge(tmp_path / "good.tar.zst", [FINE, Member("out", "outside", 0, "/etc/hosts")])
+    root = unpack(archive, tmp_path / "x", threads=2).path
+    assert (root / "fine").read_text() == "fine"
+    assert (root / "out").is_symlink()
+
+
+def test_a_frame_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.tar.gz"
+    bomb.write_bytes(GzipCodec().compress(bytes(400_000_000)))
+    with pytest.raises(UnpackError):
+        unpack(bomb, tmp_path / "x", threads=1)
