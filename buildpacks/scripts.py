@@ -31,7 +31,7 @@ def judge_script(repository: Repository, path: str) -> tuple[Note, ...]:
         return ()
     return (
         Note(
-            message="has no `#!` line, and is run by /bin/sh as a shell would do",
+            message="has no `#!` line, and is run as a shell script",
             hint="begin it with `#!/bin/bash`",
             origin=at(path, 1),
         ),

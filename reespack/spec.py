@@ -8,13 +8,13 @@ from reespack.additions import Requests, with_additions
 from reespack.apt_requirements import map_system_packages
 from reespack.buildpack import Contribution
 from reespack.errors import DetectError, SpecError
-from reespack.model import EnvironmentSpec, PipOptions, Verdict
+from reespack.model import EnvironmentSpec, Note, PipOptions, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from reespack.apt import AptTable
-    from reespack.model import Detection
+    from reespack.model import CondaRequirement, Detection, LockfileInput
 
 __all__ = ["make_spec"]
 
@@ -82,7 +82,7 @@ def make_spec(  # noqa: PLR0913 - each is a choice of the user's, given by keywo
             for file in detection.files
             if file.verdict is Verdict.USED and file.path not in scripts
         ),
-        notes=_unique((*detection.notes, *mapped.notes)),
+        notes=_unique((*detection.notes, *mapped.notes, *_lock_notes(lockfile, mapped.conda))),
     )
 
 
@@ -91,6 +91,22 @@ def _require_some(detection: Detection, *, allow_empty: bool) -> None:
         raise DetectError(
             "nothing to build from", hint="pass --allow-empty for an environment with Python only"
         )
+
+
+def _lock_notes(
+    lockfile: LockfileInput | None, mapped: Sequence[CondaRequirement]
+) -> tuple[Note, ...]:
+    """Say that packages in place of system packages are not added to a lock."""
+    if lockfile is None or not mapped:
+        return ()
+    names = ", ".join(_unique(one.name for one in mapped))
+    return (
+        Note(
+            message=f"{lockfile.path} is used as it is, and must hold {names} already",
+            hint="name them in the lock's sources and lock again",
+            origin=mapped[0].origin,
+        ),
+    )
 
 
 def _unique(items: Iterable[Item]) -> tuple[Item, ...]:
