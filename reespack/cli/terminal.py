@@ -90,9 +90,9 @@ def table(  # noqa: PLR0913 - how a table looks
     The last column is broken at words so that lines stay within `width`; `colors` has a colour
     name (or "") for each cell. Lines have no space at their end.
     """
-    every = [header, *rows] if header else list(rows)
-    if not every:
+    if not rows:
         return []
+    every = [header, *rows] if header else list(rows)
     widths = [max(len(row[i]) for row in every) for i in range(len(every[0]) - 1)]
     before = indent + sum(widths) + 2 * len(widths)
     room = None if width is None else max(width - before, _NARROWEST)

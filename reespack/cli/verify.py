@@ -48,10 +48,10 @@ def verify(  # noqa: PLR0913 - each is an option
 
     beside = manifest or _beside(archive)
     console = make_console(verbose=verbose, quiet=quiet)
-    if beside is None:
-        console.warn("there is no manifest beside the archive: its own sum is not checked")
     threads = load_settings(flags={"threads": threads}).threads
     found = verify_archive(archive, beside, threads=threads)
+    if beside is None:
+        console.warn("there is no manifest beside the archive: its own sum is not checked")
     if json:
         from reespack.json_form import to_json
 
