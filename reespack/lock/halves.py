@@ -27,6 +27,7 @@ from reespack.lock.pip_half import (
     name_of,
     resolve,
 )
+from reespack.lock.projects import place_to_build
 from reespack.lock.provided import Provided, find_provided, read_extras
 from reespack.lock.pylock import distributions, versions
 from reespack.model import LockedPip, Note
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from rattler.networking import Client
 
     from reespack.lock.conda_half import CondaSolver
-    from reespack.model import EnvironmentSpec, PlatformLock
+    from reespack.model import EnvironmentSpec, PlatformLock, Repository
     from reespack.progress import Progress
     from reespack.uv import PackageIndex
 
@@ -66,7 +67,7 @@ async def solve_halves(  # noqa: PLR0913 - its collaborators
     solver: CondaSolver,
     client: Client,
     index: PackageIndex,
-    root: Path,
+    repository: Repository,
     cache: Path,
     previous: PlatformLock | None,
     update: frozenset[str],
@@ -85,14 +86,15 @@ async def solve_halves(  # noqa: PLR0913 - its collaborators
         return Halves(conda=tuple(records))
     preferred = tuple((p.name, p.version) for p in previous.pip) if previous else ()
     with tempfile.TemporaryDirectory(prefix="reespack-lock-") as scratch:
+        folder = Path(os.path.realpath(scratch))  # noqa: ASYNC240 - nothing else waits
         search = _Search(
             spec=spec,
             solver=solver,
             client=client,
             index=index,
-            root=root,
+            root=place_to_build(spec.pip, repository, folder),
             cache=cache,
-            folder=Path(os.path.realpath(scratch)),  # noqa: ASYNC240 - nothing else waits
+            folder=folder,
             preferred=tuple((n, v) for n, v in preferred if n not in update),
             commits=tuple(one for one in commits if one.name not in update),
             locked=locked,
@@ -312,7 +314,10 @@ class _Search:
         requests = [(r.origin, r.text, name_of(r) or r.text) for r in self.spec.pip]
         requests += [(r.origin, r.text, name_of(r) or r.text) for r in self.spec.pip_constraints]
         missing = _NOT_FOUND.search(explanation)
-        message = f"the pip requirements cannot be met for Python {self._python()}"
+        message = (
+            f"the pip requirements cannot be met for Python {self._python()} "
+            f"on {self.spec.platform}"
+        )
         hint = "relax one of the requirements below"
         if missing:
             origin = next((f"{o}: " for o, _, n in requests if n == missing[1]), "")

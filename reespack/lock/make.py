@@ -134,7 +134,7 @@ async def _solve_all(  # noqa: PLR0913 - what `lock` was given
             solver=solver,
             client=client,
             index=replace(index, offline=True) if channels.offline else index,
-            root=repository.root,
+            repository=repository,
             cache=channels.cache,
             previous=previous.for_platform(spec.platform) if previous else None,
             commits=_commits(previous, spec),

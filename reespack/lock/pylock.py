@@ -18,6 +18,7 @@ from reespack.channels import without_credentials
 from reespack.errors import LockError, UnsatisfiableError
 from reespack.lock.hashes import File, allowed, file_name, require_hashes, sha256_of
 from reespack.lock.pip_half import name_of
+from reespack.lock.projects import static_version
 from reespack.model import LockedPip
 
 if sys.version_info >= (3, 11):
@@ -80,7 +81,7 @@ def _pinned(
     if directory := package.get("directory"):
         folder = (result.folder / directory["path"] / directory.get("subdirectory", "")).resolve()
         return {
-            "version": package.get("version") or _static_version(folder),
+            "version": package.get("version") or static_version(folder),
             "url": _inside(folder, request),
             "kind": "project",
         }
@@ -159,15 +160,6 @@ def _inside(path: Path, request: PipRequest) -> str:
         raise LockError(f"{path} is outside of the repository and cannot be locked")
     below = path.relative_to(root).as_posix()
     return "." if below == "." else f"./{below}"
-
-
-def _static_version(folder: Path) -> str:
-    """Return the version that a project's pyproject.toml says, "0" when it is found in building."""
-    try:
-        content = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return "0"
-    return str(content.get("project", {}).get("version", "0"))
 
 
 # --- which wheel fits best ---------------------------------------------------------------------

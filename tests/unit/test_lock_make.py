@@ -453,9 +453,23 @@ def test_git_commits_stay_until_they_are_updated(world: World) -> None:
     assert pip_of(moved)["gitdist"].url.endswith(second)
 
 
+def test_building_a_project_leaves_no_trace_in_the_repository(world: World) -> None:
+    folder = world.tree / "lib"
+    folder.mkdir()
+    (folder / "backend.py").write_text(BACKEND.replace("gitdist", "legacy"))
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    project = PipRequirement(text="./lib", path="lib", origin=Origin(file="requirements.txt"))
+    made = world.lock(spec("python", pip=(project,)))
+    assert (pip_of(made)["legacy"].url, pip_of(made)["legacy"].kind) == ("./lib", "project")
+    assert sorted(path.name for path in folder.iterdir()) == ["backend.py", "pyproject.toml"]
+
+
 BACKEND = """
 def prepare_metadata_for_build_wheel(folder, config_settings=None):
     import os
+    open("trace.egg-info", "w").close()
     os.mkdir(os.path.join(folder, "gitdist-1.0.dist-info"))
     with open(os.path.join(folder, "gitdist-1.0.dist-info", "METADATA"), "w") as file:
         file.write("Metadata-Version: 2.1\\nName: gitdist\\nVersion: 1.0\\n")
