@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 from buildpacks.environment_yml import EnvironmentYml
 from buildpacks.malformed import at, malformed
+from buildpacks.pipfile import Pipfile
+from buildpacks.project import Project
+from buildpacks.requirements_txt import RequirementsTxt
 from reespack.buildpack import API, PACKAGES, Claim, Contribution, Evidence
 from reespack.errors import SpecError
 from reespack.model import LockfileInput, Verdict
 
 if TYPE_CHECKING:
+    from reespack.buildpack import Buildpack
     from reespack.model import Repository, Target
 
 __all__ = ["Lockfiles"]
@@ -25,7 +29,7 @@ _EXPLICIT = re.compile(r"^@EXPLICIT\s*$", re.MULTILINE)
 
 
 class Lockfiles:
-    """A committed lock wins over every other list of packages; environment.yml is its source."""
+    """A committed lock wins over every other list of packages; the first of those is its source."""
 
     id = "lockfile"
     api = API
@@ -40,13 +44,13 @@ class Lockfiles:
         if not locks:
             return None
         used = [Claim(path=path, reason="the lock is used as it is") for path in locks]
-        source = EnvironmentYml().detect(repository)
+        _, source = _source(repository)
         return Evidence(claims=(*used, *_as_source(source)))
 
     def contribute(
         self, repository: Repository, evidence: Evidence, target: Target
     ) -> Contribution:
-        """Name the lock for the target, and read the environment.yml that it was made from.
+        """Name the lock for the target, and read the file that it was made from.
 
         Raises MalformedFileError for what is no lockfile, and SpecError when no lock is for the
         target and nothing is there to make one from.
@@ -58,8 +62,7 @@ class Lockfiles:
         ]
         fitting = [lock for lock in locks if lock.platform in {None, target.platform}]
         chosen = fitting[0] if fitting else None
-        source = EnvironmentYml()
-        found = source.detect(repository)
+        source, found = _source(repository)
         requests = source.contribute(repository, found, target) if found else Contribution()
         if chosen is None and found is None:
             others = ", ".join(f"{lock.path} is for {lock.platform}" for lock in locks)
@@ -74,6 +77,16 @@ class Lockfiles:
             languages=("python",),
             claims=tuple(_ignored(lock, chosen, target) for lock in ignored),
         )
+
+
+def _source(repository: Repository) -> tuple[Buildpack, Evidence | None]:
+    """Return the buildpack that a new lock would be made from, and what it finds."""
+    sources: tuple[Buildpack, ...] = (EnvironmentYml(), Pipfile(), RequirementsTxt(), Project())
+    for source in sources:
+        evidence = source.detect(repository)
+        if evidence and any(claim.verdict is Verdict.USED for claim in evidence.claims):
+            return source, evidence
+    return sources[0], sources[0].detect(repository)
 
 
 def _as_source(evidence: Evidence | None) -> list[Claim]:
