@@ -6,6 +6,7 @@ The names are conda's: a name below the base (`conda-forge`), a name with a labe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from reespack.errors import ChannelError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rattler import Gateway
     from rattler.networking import Client
@@ -195,10 +196,34 @@ def client(settings: ChannelSettings) -> Client:
             f"the settings for channels are not valid: {str(error).splitlines()[0]}",
             hint=f"look at rattler's {files}" if files else "look at proxy_servers in .condarc",
         ) from error
-    if isinstance(settings.ssl_verify, str) and settings.ssl_verify != "truststore":
-        # The only way to hand rattler's TLS a file of certificates.
-        os.environ.setdefault("SSL_CERT_FILE", settings.ssl_verify)
-    return Client.from_config(config, user_agent=f"reespack/{VERSION}")
+    with _certificates(settings.ssl_verify):
+        return Client.from_config(config, user_agent=f"reespack/{VERSION}")
+
+
+@contextlib.contextmanager
+def _certificates(ssl_verify: bool | str) -> Iterator[None]:
+    """Have rattler's TLS read a file of certificates: a variable is the only way to name it.
+
+    It is read when the client is made, and is uv's to know otherwise.
+    """
+    if not isinstance(ssl_verify, str) or ssl_verify == "truststore":
+        yield
+        return
+    if not Path(ssl_verify).exists():
+        raise ConfigError(
+            f"there is no file of certificates {ssl_verify}",
+            hint="look at ssl_verify in .condarc, or at REQUESTS_CA_BUNDLE or SSL_CERT_FILE",
+        )
+    variable = "SSL_CERT_DIR" if Path(ssl_verify).is_dir() else "SSL_CERT_FILE"
+    before = os.environ.get(variable)
+    os.environ[variable] = ssl_verify
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
 
 
 def gateway(settings: ChannelSettings) -> Gateway:

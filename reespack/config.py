@@ -226,8 +226,11 @@ def _flags_layer(flags: Mapping[str, object]) -> _Layer:
 def _ssl_verify(condarc: Condarc, environ: Mapping[str, str]) -> tuple[bool | str, str | None]:
     if condarc.ssl_verify is not None:
         return condarc.ssl_verify, None
-    bundle = environ.get("REQUESTS_CA_BUNDLE")  # conda reads it by way of requests
-    return (bundle, "REQUESTS_CA_BUNDLE") if bundle else (True, None)
+    # conda reads the first by way of requests, and the second by way of OpenSSL.
+    for variable in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        if environ.get(variable):
+            return environ[variable], variable
+    return True, None
 
 
 def _conda_origins(condarc: Condarc) -> dict[str, str]:

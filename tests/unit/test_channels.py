@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -151,3 +152,22 @@ def test_bad_proxies_are_a_config_error(tmp_path: Path) -> None:
     settings = ChannelSettings(proxies=(("https", "not a url"),), cache=tmp_path)
     with pytest.raises(ConfigError, match="settings for channels"):
         client(settings)
+
+
+def test_certificates_that_are_not_there(tmp_path: Path) -> None:
+    settings = ChannelSettings(ssl_verify=str(tmp_path / "no.pem"), cache=tmp_path)
+    with pytest.raises(ConfigError, match=r"no file of certificates .*no\.pem"):
+        client(settings)
+
+
+def test_certificates_do_not_stay_in_the_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ca.pem").touch()
+    for before in ("/other.pem", None):
+        if before is None:
+            monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        else:
+            monkeypatch.setenv("SSL_CERT_FILE", before)
+        client(ChannelSettings(ssl_verify=str(tmp_path / "ca.pem"), cache=tmp_path))
+        assert os.environ.get("SSL_CERT_FILE") == before
