@@ -25,12 +25,12 @@ def main(args: Sequence[str] | None = None) -> int:
     An error is one line, a hint and a detail on stderr. Exit codes are those of reespack.errors,
     2 for words that make no command, 128 and the signal's number for an interrupt.
     """
-    import typer
-
-    from reespack.cli.app import app
-
     ended_by = _end_on_signals()
     try:
+        import typer
+
+        from reespack.cli.app import app
+
         result = typer.main.get_command(app).main(
             args=None if args is None else list(args), prog_name="reespack", standalone_mode=False
         )
