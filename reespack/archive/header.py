@@ -26,6 +26,9 @@ _TYPES = {"0644": b"0", "0755": b"0", "dir": b"5"}
 _OWNER_IDS = b"0000000\0" * 2
 _OWNER = b"ustar  \0" + b"root".ljust(32, b"\0") * 2 + bytes(183)
 _NOBODY = b"ustar  \0" + bytes(64 + 183)
+_OWNER_SUM, _NOBODY_SUM = (sum(_OWNER_IDS) + sum(end) + 8 * 0x20 for end in (_OWNER, _NOBODY))
+"""The constant part of the checksum, in which the checksum itself counts as eight blanks."""
+
 _LARGEST = 1 << 33
 """A size of 8 GiB does not fit into eleven octal digits."""
 
@@ -61,14 +64,19 @@ def header(member: Member, mtime: int) -> bytes:
 def _block(  # noqa: PLR0913, PLR0917 - a header's fields
     name: bytes, mode: bytes, size_and_time: bytes, kind: bytes, target: bytes, owner: bytes
 ) -> bytes:
-    start = b"%b%b%b%b" % (
-        name[:_NAME_LENGTH].ljust(_NAME_LENGTH, b"\0"),
+    name, target = name[:_NAME_LENGTH], target[:_NAME_LENGTH]
+    changing = b"%b%b%b%b%b" % (name, mode, size_and_time, kind, target)
+    constant = _OWNER_SUM if owner is _OWNER else _NOBODY_SUM
+    return b"%b%b%b%b%06o\0 %b%b%b" % (
+        name.ljust(_NAME_LENGTH, b"\0"),
         mode,
         _OWNER_IDS,
         size_and_time,
+        sum(changing) + constant,
+        kind,
+        target.ljust(_NAME_LENGTH, b"\0"),
+        owner,
     )
-    end = b"%b%b%b" % (kind, target[:_NAME_LENGTH].ljust(_NAME_LENGTH, b"\0"), owner)
-    return b"%b%06o\0 %b" % (start, sum(start) + sum(end) + 8 * 0x20, end)
 
 
 def _long(text: bytes, kind: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import itertools
 import tempfile
@@ -20,7 +21,7 @@ from reespack.errors import PackError
 from reespack.files import sha256_bytes, temporary_beside
 from reespack.model import Archive, Note
 from reespack.pack.blocks import Blocks, member_bytes
-from reespack.pack.collect import collect
+from reespack.pack.collect import collect, owning_wheel
 from reespack.pack.conda_meta import read_conda_meta
 from reespack.pack.prefixes import BuildPrefix, PlaceholderTable
 from reespack.progress import QUIET
@@ -80,7 +81,7 @@ def pack(  # noqa: PLR0913 - the phase's input, its output, and what it is made 
     collection = collect(prefix.path, installed)
     for note in collection.notes:
         progress.warn(note.message, hint=note.hint)
-    job = _Job(prefix.path, collection, installed, describe, mtime, threads, progress)
+    job = _Job(prefix, collection, installed, describe, mtime, threads, progress)
     try:
         if format == "squashfs":
             return _pack_squashfs(job, target)
@@ -93,7 +94,7 @@ def pack(  # noqa: PLR0913 - the phase's input, its output, and what it is made 
 class _Job:
     """What is packed, and with what."""
 
-    prefix: Path
+    prefix: Prefix
     collection: Collection
     installed: Installed
     describe: Callable[[Contents], bytes]
@@ -161,10 +162,11 @@ def _write_body(
         sources = [s for s in job.collection.sources if s.path not in _HEAD_FOLDERS]
         blocks = Blocks(
             sources=sources,
-            prefix=BuildPrefix(job.prefix, table),
+            prefix=BuildPrefix(job.prefix.path, table),
             installed=job.installed,
             mtime=job.mtime,
             advance=advance,
+            owner=functools.partial(_owner, job),
         )
         for frame, length in _compressed(blocks, compress, job.threads):
             body.write(frame)
@@ -198,6 +200,16 @@ def _compressed(
         finally:
             for future, _ in pending:
                 future.cancel()
+
+
+def _owner(job: _Job, path: str) -> str:
+    """Say in a word or two who brought a file: postBuild, a wheel, or a conda package."""
+    for change in job.prefix.changes:
+        if change.path == path and change.by == "postBuild":
+            return "postBuild"
+        if change.path == path:
+            return f"{change.package or 'a package'}, by pip"
+    return job.installed.owners.get(path) or owning_wheel(job.prefix.path, path) or "of no package"
 
 
 def _head(job: _Job, members: list[Member], table: PlaceholderTable) -> _Head:

@@ -46,6 +46,7 @@ class Blocks:
     installed: Installed
     mtime: int
     advance: Callable[[int], None]
+    owner: Callable[[str], str]
     members: list[Member] = field(default_factory=list)
     leftovers: list[tuple[str, str]] = field(default_factory=list)
     _buffer: bytearray = field(default_factory=lambda: bytearray(_ROOM))
@@ -213,11 +214,7 @@ class Blocks:
         yield from self._flush()
 
     def _leftover_error(self) -> LeftoverPrefixError:
-        owners = self.installed.owners
-        lines = [
-            f"{path} ({owners.get(path, 'of no conda package')}): {reason}"
-            for path, reason in self.leftovers
-        ]
+        lines = [f"{path} ({self.owner(path)}): {reason}" for path, reason in self.leftovers]
         count = len(lines)
         more = f" and {count - 1} more" if count > 1 else ""
         return LeftoverPrefixError(

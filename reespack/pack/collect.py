@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from reespack.pack.conda_meta import Installed
 
-__all__ = ["Collection", "Source", "collect"]
+__all__ = ["Collection", "Source", "collect", "owning_wheel"]
 
 _OURS = frozenset({MANIFEST, LISTING, PLACEHOLDERS, STATE})
 _LEFT_OUT = frozenset({"CACHEDIR.TAG", ".nonadmin", ".conda_lock", "conda-meta/.lock"})
@@ -148,6 +148,17 @@ def _change(path: str, installed: Installed) -> Callable[[bytes], bytes] | None:
         return functools.partial(rewritten, name=path)
     if path.endswith(".dist-info/RECORD") and path not in installed.owners:
         return _record_without_scripts
+    return None
+
+
+def owning_wheel(prefix: Path, path: str) -> str | None:
+    """Return the wheel that installed a file, from the RECORDs; this reads all of them."""
+    for record in sorted(prefix.glob("lib/python*/site-packages/*.dist-info/RECORD")):
+        site = posixpath.relpath(record.parent.parent, prefix)
+        wanted = posixpath.relpath(path, site)
+        text = record.read_text(encoding="utf-8", errors="surrogateescape")
+        if any(row and row[0] == wanted for row in csv.reader(text.splitlines())):
+            return record.parent.name.removesuffix(".dist-info").replace("-", " ")
     return None
 
 

@@ -7,11 +7,13 @@ import socket
 import subprocess
 import tarfile
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from reespack.errors import LeftoverPrefixError, PackError
+from reespack.model import FileChange
 from reespack.unpack import read_manifest, unpack, verify
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     Pack = Callable[..., Archive]
     Make = Callable[[Path], Prefix]
 
+_CHANGE = FileChange(path="lib/cache.pkl", change="added", by="postBuild")
 LONG = "/opt" + "_placehold" * 25
 
 
@@ -149,6 +152,8 @@ def test_leftovers_are_all_named_with_their_owner(
     root = os.fsencode(prefix.path)
     (prefix.path / "lib/cache.pkl").write_bytes(b"\x80\x04\x95\0" + root)
     (prefix.path / "lib/stripped.bin").write_bytes(b"\0\0" + root)
+    (prefix.path / "bin/pipped").write_bytes(b"PK\x03\x04\0" + root)
+    prefix = replace(prefix, changes=(_CHANGE,))
     (prefix.path / "etc/demo.conf").write_bytes(b"\x80\x04\0" + root)
     record = prefix.path / "conda-meta/demo-1.0-0.json"
     record.write_text(record.read_text().replace('"file_mode": "text"', '"file_mode": "binary"'))
@@ -156,9 +161,10 @@ def test_leftovers_are_all_named_with_their_owner(
         pack_it(prefix, tmp_path / "a.tar.zst")
     assert caught.value.detail is not None
     assert [line.split(": ")[0] for line in caught.value.detail.splitlines()] == [
+        "bin/pipped (pipped 1.0)",
         "etc/demo.conf (demo)",
-        "lib/cache.pkl (of no conda package)",
-        "lib/stripped.bin (of no conda package)",
+        "lib/cache.pkl (postBuild)",
+        "lib/stripped.bin (of no package)",
     ]
     assert "\n" not in caught.value.message
     assert list(tmp_path.iterdir()) == [tmp_path / "build"]
