@@ -19,7 +19,10 @@ __all__ = ["git", "git_failure", "has_git", "remote_refs", "without_secrets"]
 # A git hook, or a shell in a worktree, sets these; they would lead git elsewhere.
 _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
 _SECRET = re.compile(r"(?<=://)[^/@\s]+@")
-_NOISE = re.compile(r"^(hint:|warning:|Please make sure|and the repository exists|\s*$)")
+_NOISE = re.compile(
+    r"^(hint:|warning:|fatal: Could not read from remote|Please make sure"
+    r"|and the repository exists|\s*$)"
+)
 # A transfer that stands still for a minute is given up.
 _OPTIONS = ("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60")
 _NO_LFS = (
