@@ -181,7 +181,7 @@ def _allowed_hashes(
     with or without CUDA, virtual-packages.yml beside the sources; and on its version. None when
     conda-lock cannot read the sources.
     """
-    from reespack.lock.document import parse_sources, quiet_conda_lock
+    from reespack.lock.asked import parse_sources, quiet_conda_lock
 
     files = [repository.resolve(source) for source in sources]
     recorded = [str(channel["url"]) for channel in metadata.get("channels") or ()]

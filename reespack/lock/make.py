@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import importlib
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -54,6 +57,7 @@ def lock(  # noqa: PLR0913 - its collaborators, by keyword
     if not specs:
         raise LockError("nothing to lock: no platform was named")
     _check_update(previous, update)
+    importing = _import_conda_lock()
     halves, md5s, assumed = asyncio.run(
         _solve_all(
             specs,
@@ -70,6 +74,7 @@ def lock(  # noqa: PLR0913 - its collaborators, by keyword
         assumed = {**assumed, **_unmoved(specs, halves, previous)}
     from reespack.lock.document import lock_text
 
+    importing.join()
     text = lock_text(specs, halves, md5s=md5s, assumed=assumed, repository=repository)
     notes = tuple(note for one in halves.values() for note in one.notes)
     return replace(read_lock(text), notes=notes)
@@ -77,11 +82,24 @@ def lock(  # noqa: PLR0913 - its collaborators, by keyword
 
 def is_current(locked: Lock, specs: Sequence[EnvironmentSpec]) -> bool:
     """Say whether reespack made `locked` for just these requests, on each of their platforms."""
-    from reespack.lock.document import spec_digest
+    from reespack.lock.asked import spec_digest
 
     metadata = parse_yaml(locked.text, name="conda-lock.yml").get("metadata") or {}
     custom = metadata.get("custom_metadata") or {}
     return all(custom.get(SPEC + spec.platform) == spec_digest(spec) for spec in specs)
+
+
+def _import_conda_lock() -> threading.Thread:
+    """Import conda-lock, half a second or more, while solver and index are waited for."""
+
+    def load() -> None:
+        # Whatever is wrong with it, it is wrong again where it is needed and can be said.
+        with contextlib.suppress(Exception):
+            importlib.import_module("conda_lock.conda_lock")
+
+    thread = threading.Thread(target=load, name="import-conda-lock", daemon=True)
+    thread.start()
+    return thread
 
 
 def _check_update(previous: Lock | None, update: tuple[str, ...]) -> None:

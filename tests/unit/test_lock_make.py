@@ -17,7 +17,7 @@ import pytest
 from reespack.channels import ChannelSettings
 from reespack.errors import ChannelError, LockError, StaleLockError, UnsatisfiableError
 from reespack.lock import given_lock, is_current, lock, read_lock
-from reespack.lock.document import quiet_conda_lock
+from reespack.lock.asked import quiet_conda_lock
 from reespack.model import (
     ADDED,
     CondaRequirement,
