@@ -35,13 +35,19 @@ def main() -> int:
     if not rows:
         _say(f"no row is called {given.rows}; --list shows them all")
         return 2
-    about = machine(folder)
-    print(f"{about['cpu']}, {about['cores']} cores, {about['file system']}; {given.runs} runs")
+    host, environments = machine(folder), ground.describe()
+    print(f"{host['cpu']}, {host['cores']} cores, {host['file system']}; {given.runs} runs")
+    for name, facts in environments.items():
+        print(
+            f"{name}: {facts['conda packages']} conda packages, {facts['files']:,} files, "
+            f"{facts['bytes'] / 1e6:.0f} MB"
+        )
     if given.runs < FEWEST:
         print(f"fewer than {FEWEST} runs: good for a look, not for a claim")
     print()
     print(table(rows))
-    target = write_results(rows, samples, folder=folder, runs=given.runs)
+    about = {"machine": host, "environments": environments, "runs": given.runs}
+    target = write_results(rows, samples, about=about)
     print(f"every run is in {os.path.relpath(target)}")
     if not given.keep:
         ground.clean()

@@ -1,105 +1,24 @@
-"""The experiments: who competes, and which claims of issue 3's table each settles."""
+"""The experiments: who competes, and the rows of the table."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from benchmarks.experiment import Claim, Experiment
 from benchmarks.ground import EXTRAS, LARGE, PROGRAMS, SMALL, Ground, Size
-from benchmarks.harness import Contender, FailedRunError, Samples, compete, remove
-from benchmarks.row import Kind, Row
+from benchmarks.harness import Contender, remove
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["Claim", "Experiment", "all_experiments"]
+    from benchmarks.experiment import Check, Makers
+    from benchmarks.row import Kind
 
-Check = Callable[[Ground], str | None]
-Makers = dict[str, Callable[[], Contender]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """One row of the table before it is measured; `ours` and `peer` name contenders.
-
-    `check` returns what else is wrong, or None.
-    """
-
-    name: str
-    what: str
-    against: str
-    kind: Kind
-    limit: float
-    ours: str
-    peer: str | None = None
-    size: bool = False
-    check: Check | None = None
-
-    @property
-    def contenders(self) -> tuple[str, ...]:
-        """Return who must have run."""
-        return (self.ours, self.peer) if self.peer else (self.ours,)
-
-    def row(self, samples: Mapping[str, Samples], flaw: str | None = None) -> Row:
-        """Return the row, from what was measured."""
-        return Row(
-            name=self.name,
-            what=self.what,
-            against=self.against,
-            kind=self.kind,
-            limit=self.limit,
-            ours=self._figure(samples.get(self.ours)),
-            peer=self._figure(samples.get(self.peer)) if self.peer else None,
-            size=self.size,
-            flaw=flaw,
-        )
-
-    def _figure(self, samples: Samples | None) -> float | None:
-        if samples is None:
-            return None
-        if self.kind == "memory":
-            return samples.memory
-        return samples.size if self.size else samples.wall
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experiment:
-    """Contenders that take turns, and the claims about them.
-
-    `contenders` says how each is made, which happens only when a claim needs it.
-
-    `times` multiplies the number of runs, for what is short and noisy; `most` bounds it.
-    """
-
-    name: str
-    claims: tuple[Claim, ...]
-    contenders: Callable[[Ground], Makers]
-    times: int = 1
-    most: int | None = None
-
-    def conduct(
-        self, claims: Sequence[Claim], ground: Ground, *, runs: int, say: Callable[[str], None]
-    ) -> tuple[list[Row], dict[str, Samples]]:
-        """Measure what `claims` need; a run that fails makes them fail, and nothing else."""
-        say(f"{self.name}")
-        wanted = {name for claim in claims for name in claim.contenders}
-        try:
-            contenders = {
-                name: make() for name, make in self.contenders(ground).items() if name in wanted
-            }
-            count = min(runs * self.times, self.most or runs * self.times)
-            samples = compete(contenders, runs=count, log=ground.log, say=say)
-            flaws = [claim.check(ground) if claim.check else None for claim in claims]
-        except FailedRunError as error:
-            say(str(error))
-            first = str(error).partition("\n")[0]
-            return [claim.row({}, f"not measured: {first}") for claim in claims], {}
-        rows = [claim.row(samples, flaw) for claim, flaw in zip(claims, flaws, strict=True)]
-        return rows, samples
+__all__ = ["all_experiments"]
 
 
 def all_experiments() -> tuple[Experiment, ...]:

@@ -241,6 +241,24 @@ class Ground:
         text = f'tar {how} "$1" -C "$2" && "$2/bin/python" "$2/bin/conda-unpack"'
         return ("sh", "-c", text, "sh", archive, target)
 
+    def describe(self) -> dict[str, dict[str, int]]:
+        """Return packages, files and bytes of the environments that were made."""
+        found: dict[str, dict[str, int]] = {}
+        for kind, name in self._ready:
+            environment = self.work / f"{kind}-{name}" / "env"
+            if name not in found and environment.is_dir():
+                files = [
+                    path.lstat()
+                    for path in environment.rglob("*")
+                    if path.is_symlink() or not path.is_dir()
+                ]
+                found[name] = {
+                    "conda packages": len(list(environment.glob("conda-meta/*.json"))),
+                    "files": len(files),
+                    "bytes": sum(file.st_size for file in files),
+                }
+        return found
+
     # --- caches ------------------------------------------------------------------------------
 
     def snapshot(self, folder: Path, name: str) -> Path:

@@ -54,15 +54,17 @@ def machine(folder: Path) -> dict[str, object]:
 
 
 def write_results(
-    rows: Sequence[Row], samples: Mapping[str, Mapping[str, Samples]], *, folder: Path, runs: int
+    rows: Sequence[Row], samples: Mapping[str, Mapping[str, Samples]], *, about: dict[str, object]
 ) -> Path:
-    """Write rows and runs to `benchmarks/results/`, named after the time; return the file."""
+    """Write rows and runs to `benchmarks/results/`, named after the time; return the file.
+
+    `about` goes before them.
+    """
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.json"
     document = {
-        "machine": machine(folder),
+        **about,
         "command": sys.argv[1:],
-        "runs": runs,
         "rows": [row.as_json() for row in rows],
         "experiments": {
             name: {contender: each.as_json() for contender, each in found.items()}
