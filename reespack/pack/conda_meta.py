@@ -78,8 +78,10 @@ def rewritten(content: bytes, name: str) -> bytes:
 
 
 def _path_entry(entry: dict[str, Any]) -> dict[str, Any]:
-    """Drop the digests that only held in the build folder; conda does without them."""
+    """Drop the digests and sizes that only held in the build folder; conda does without them."""
     dropped = {"sha256_in_prefix"}
+    if entry.get("prefix_placeholder"):
+        dropped.add("size_in_bytes")  # rattler writes the size that a text has in the prefix
     if entry.get("path_type", "hardlink") not in _LINKED:
         dropped |= {"sha256", "size_in_bytes"}  # an entry point, with the prefix in its first line
     return {key: value for key, value in entry.items() if key not in dropped}

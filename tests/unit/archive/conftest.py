@@ -82,7 +82,7 @@ def conda_record(path: Path) -> dict[str, Any]:
             "path_type": "hardlink",
             "sha256": hashlib.sha256(content).hexdigest(),
             "sha256_in_prefix": hashlib.sha256((path / name).read_bytes()).hexdigest(),
-            "size_in_bytes": len(content),
+            "size_in_bytes": (path / name).stat().st_size,
             "file_mode": mode,
             "prefix_placeholder": LONG,
         }
