@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -21,17 +22,29 @@ _RESULT = ".manifest.json"
 _ARCHIVES = (".tar.zst", ".tar.gz", ".squashfs")
 
 
-def copy_repository(repository: Repository, destination: Path) -> Path:
+def copy_repository(
+    repository: Repository, destination: Path, *, without: Collection[Path] = ()
+) -> Path:
     """Copy the whole checkout (.git too) to `destination`; return the repository's root there.
 
     Links stay links; sockets and the like stay behind, and so do archives that earlier builds put
-    into the tree. Raises OSError.
+    into the tree, and the folders in `without`: a build folder may lie in the tree that it copies.
+    Raises OSError.
     """
+    apart = {str(path.resolve()) for path in without}
+
+    def not_copied(folder: str, names: list[str]) -> set[str]:
+        return _not_copied(folder, names) | {
+            name
+            for name in names
+            if os.path.join(folder, name) in apart  # noqa: PTH118 - as given
+        }
+
     shutil.copytree(
         repository.top,
         destination,
         symlinks=True,
-        ignore=_not_copied,
+        ignore=not_copied,
         copy_function=_copy_file,
     )
     return folder_in_copy(repository, destination)

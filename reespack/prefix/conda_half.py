@@ -1,17 +1,17 @@
 """The conda half of an environment: packages fetched, checked and laid out by rattler.
 
-Two steps, since a lock does not say everything about a package. What the cache lacks is fetched
-first; then each package's own `info/index.json` says whether it is noarch, what its license is and
-so on, and the environment is made from complete records.
+A lock does not say everything about a package. For what the cache holds, the package's own
+`info/index.json` says the rest beforehand; for what is fetched, it completes the record in
+conda-meta afterwards. Either way the same bytes end up there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
-import tempfile
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,14 +23,15 @@ from reespack.channels import (
     without_credentials,
 )
 from reespack.errors import HashMismatchError, InstallError
-from reespack.files import remove_tree
+from reespack.files import remove_tree, temporary_folder, write_atomic
+from reespack.prefix.conda_meta import records as installed_records
 from reespack.prefix.package_cache import CachedPackages, local_archive, open_package_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from rattler import RepoDataRecord
-    from rattler.config import Config
 
     from reespack.model import EnvironmentSpec, LockedConda, Note, PlatformLock
     from reespack.progress import Progress
@@ -63,17 +64,24 @@ def install_conda(  # noqa: PLR0913 - the collaborators of a phase
     sources = {package.url: _source(package.url, channels) for package in lock.conda}
     with packages.locked():
         missing = [package for package in lock.conda if not packages.holds(package)]
-        if missing:
-            _fetch(
-                missing,
-                sources=sources,
-                lock=lock,
-                packages=packages,
-                channels=channels,
-                progress=progress,
-            )
-        records = [_record(package, packages) for package in lock.conda]
-        _link(records, spec, lock, path, packages=packages, channels=channels, progress=progress)
+        _check(missing, sources, offline=channels.offline)
+        for package in missing:
+            packages.forget(package)
+        work = _Installation(
+            lock=lock, packages=packages, channels=channels, sources=sources, progress=progress
+        )
+        threaded = [one for one in missing if one.name == "python" and one.build.endswith("t")]
+        if threaded:
+            # Where a free-threaded Python's site-packages lie must be known before others go there.
+            with work.thrown_away() as scratch:
+                work.install(threaded, threaded, scratch)
+        work.install(
+            lock.conda,
+            [package for package in missing if package not in threaded],
+            path,
+            requested=[requirement.spec for requirement in spec.conda],
+        )
+        _complete(path, missing, packages)
     # rattler marks the environment as a cache, which tar and backups would then leave out.
     (path / "CACHEDIR.TAG").unlink(missing_ok=True)
     return notes
@@ -90,138 +98,99 @@ def _source(url: str, channels: ChannelSettings) -> str:
     return f"{channel_url(name, channels)}/{subdir}/{file}"
 
 
-def _fetch(  # noqa: PLR0913 - see install_conda
-    missing: Sequence[LockedConda],
-    *,
-    sources: dict[str, str],
-    lock: PlatformLock,
-    packages: CachedPackages,
-    channels: ChannelSettings,
-    progress: Progress,
-) -> None:
-    """Fetch, check and unpack packages into the cache.
-
-    rattler fills its cache only while it installs, so they go into a folder that is thrown away,
-    which hard links make cheap. Python goes with them: no `noarch: python` package does without.
-    """
-    from rattler import Subdir
-    from rattler.install import install
-
-    from reespack.prefix.reporters import Fetching
-
+def _check(missing: Sequence[LockedConda], sources: dict[str, str], *, offline: bool) -> None:
+    """Check the archives that lie on this machine, and that the others may be asked for."""
     remote = [
-        package for package in missing if local_archive(package, sources[package.url]) is None
+        package.name for package in missing if local_archive(package, sources[package.url]) is None
     ]
-    if remote and channels.offline:
-        names = ", ".join(sorted(package.name for package in remote))
+    if remote and offline:
         raise InstallError(
-            f"offline, and not in the package cache: {names}",
+            f"offline, and not in the package cache: {', '.join(sorted(remote))}",
             hint="build once with the network, or give a local channel for them",
         )
-    for package in missing:
-        packages.forget(package)
-    for left in packages.folder.glob(
-        f"{_SCRATCH}*"
-    ):  # of a build that was killed: we have the lock
-        remove_tree(left)
-    python = [one for one in lock.conda if one.name == "python" and one not in missing]
-    records = [_bare_record(package, sources[package.url]) for package in (*missing, *python)]
-
-    with contextlib.ExitStack() as tasks, _thrown_away(packages.folder) as scratch:
-        # Its protocol's methods have empty bodies, which mypy takes for abstract.
-        reporter = Fetching(  # type: ignore[abstract]
-            packages=tasks.enter_context(
-                progress.task("fetching conda packages", total=len(missing))
-            ),
-            received=tasks.enter_context(progress.task("downloading", unit="bytes")),
-        )
-        work = install(
-            records,
-            scratch,
-            package_cache=_rattler_cache(packages),
-            platform=Subdir(lock.platform),
-            client=client(channels),
-            config=_config(copy=False),
-            reporter=reporter,
-        )
-        _run(work, missing, "fetched")
-    for package in missing:
-        packages.confirm(package)
 
 
-@contextlib.contextmanager
-def _thrown_away(parent: Path) -> Iterator[Path]:
-    """Yield a new folder below `parent`, removed afterwards as far as it can be.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Installation:
+    """Everything that rattler's installer needs besides packages and a place for them."""
 
-    When one package fails, rattler's threads go on with others for a moment; what they leave is
-    removed by the next build.
-    """
-    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=parent))
-    try:
-        yield folder
-    finally:
-        with contextlib.suppress(OSError):
-            remove_tree(folder)
+    lock: PlatformLock
+    packages: CachedPackages
+    channels: ChannelSettings
+    sources: dict[str, str]
+    progress: Progress
 
+    def install(
+        self,
+        wanted: Sequence[LockedConda],
+        missing: Sequence[LockedConda],
+        path: Path,
+        *,
+        requested: Sequence[str] = (),
+    ) -> None:
+        """Install packages; each of `missing` is fetched, and confirmed as soon as it is here."""
+        from rattler import MatchSpec, Subdir
+        from rattler.config import Config
+        from rattler.install import install
+        from rattler.package_cache import PackageCache
 
-def _link(  # noqa: PLR0913 - see install_conda
-    records: Sequence[RepoDataRecord],
-    spec: EnvironmentSpec,
-    lock: PlatformLock,
-    path: Path,
-    *,
-    packages: CachedPackages,
-    channels: ChannelSettings,
-    progress: Progress,
-) -> None:
-    from rattler import MatchSpec, Subdir
-    from rattler.install import install
+        from reespack.prefix.reporters import Installing
 
-    from reespack.prefix.reporters import Linking
-
-    with progress.task("installing conda packages", total=len(records)) as advance:
-        reporter = Linking(advance)  # type: ignore[abstract]  # see above
-        work = install(
-            list(records),
-            path,
-            package_cache=_rattler_cache(packages),
-            platform=Subdir(lock.platform),
-            client=client(channels),
-            config=_config(copy=True),
-            execute_link_scripts=True,
-            # The binding takes the inner objects here (py-rattler 0.28), unlike its signature.
-            requested_specs=[MatchSpec(one.spec)._match_spec for one in spec.conda],  # noqa: SLF001
-            reporter=reporter,
-        )
-        _run(work, lock.conda, "installed")
-    if reporter.failed:
-        raise InstallError(
-            f"the post-link script of {', '.join(reporter.failed)} failed",
-            hint="run with -v to see its output; conda would refuse the package likewise",
-        )
-
-
-def _rattler_cache(packages: CachedPackages) -> Any:  # noqa: ANN401 - rattler is imported lazily
-    from rattler.package_cache import PackageCache
-
-    return PackageCache(packages.folder)
-
-
-def _config(*, copy: bool) -> Config:
-    from rattler.config import Config
-
-    config = Config()
-    config.set("allow-ref-links", "true")
-    if copy:
+        config = Config()
         config.set("allow-hard-links", "false")
-    return config
+        config.set("allow-ref-links", "true")
+        records = [
+            _bare_record(one, self.sources[one.url])
+            if one in missing
+            else _record(one, self.packages)
+            for one in wanted
+        ]
+        absent = {one.name: one for one in missing}
+        with contextlib.ExitStack() as tasks:
+            # Its protocol's methods have empty bodies, which mypy takes for abstract.
+            reporter = Installing(  # type: ignore[abstract]
+                tasks=tasks,
+                progress=self.progress,
+                packages=len(wanted),
+                fetched=lambda name: self.packages.confirm(absent[name]),
+                missing=frozenset(absent),
+            )
+            work = install(
+                records,
+                path,
+                package_cache=PackageCache(self.packages.folder),
+                platform=Subdir(self.lock.platform),
+                client=client(self.channels),
+                config=config,
+                execute_link_scripts=True,
+                # The binding takes the inner objects (py-rattler 0.28), unlike its signature.
+                requested_specs=[MatchSpec(spec)._match_spec for spec in requested],  # noqa: SLF001
+                reporter=reporter,
+            )
+            _run(work, wanted)
+        if reporter.failed:
+            raise InstallError(
+                f"the post-link script of {', '.join(reporter.failed)} failed",
+                hint="conda would refuse the package likewise; try another version of it",
+            )
+
+    @contextlib.contextmanager
+    def thrown_away(self) -> Iterator[Path]:
+        """Yield a folder for what is only to get into the cache."""
+        for left in self.packages.folder.glob(f"{_SCRATCH}*"):
+            remove_tree(left)  # of a build that was killed: the lock is ours
+        with temporary_folder(self.packages.folder, _SCRATCH) as folder:
+            yield folder
 
 
 # --- records -----------------------------------------------------------------------------------
 
 
 def _bare_record(package: LockedConda, url: str) -> RepoDataRecord:
-    """Return a record that is enough to fetch a package."""
+    """Return a record that is enough to fetch and install a package.
+
+    Whether it is noarch, rattler reads from the package itself.
+    """
     from rattler import PackageRecord, RepoDataRecord
     from rattler.package import BuildString
 
@@ -230,8 +199,8 @@ def _bare_record(package: LockedConda, url: str) -> RepoDataRecord:
         version=package.version,
         build=BuildString(package.build),
         build_number=0,
+        depends=list(package.depends),
         subdir=url.rsplit("/", 2)[1],
-        noarch="generic",
         sha256=bytes.fromhex(package.sha256) if package.sha256 else None,
         md5=bytes.fromhex(package.md5) if package.md5 else None,
     )
@@ -255,10 +224,24 @@ def _record(package: LockedConda, packages: CachedPackages) -> RepoDataRecord:
     return RepoDataRecord(record, file, url, f"{channel}/")
 
 
+def _complete(path: Path, packages: Sequence[LockedConda], cached: CachedPackages) -> None:
+    """Write what the packages say of themselves into their records in conda-meta.
+
+    In rattler's own order, so that it makes no difference whether a package had to be fetched.
+    """
+    wanted = {package.name: package for package in packages}
+    for file, record in installed_records(path):
+        if record["name"] in wanted:
+            known = json.loads(_record(wanted[record["name"]], cached).to_json())
+            rest = {key: value for key, value in record.items() if key not in known}
+            text = json.dumps({**known, **rest}, indent=2, ensure_ascii=False)
+            write_atomic(file, text)
+
+
 # --- errors ------------------------------------------------------------------------------------
 
 
-def _run(work: Any, packages: Sequence[LockedConda], doing: str) -> None:  # noqa: ANN401
+def _run(work: Any, packages: Sequence[LockedConda]) -> None:  # noqa: ANN401
     """Run one of rattler's coroutines to its end and translate what it raises."""
     from rattler.exceptions import InstallerError, IoError, LinkError, TransactionError
 
@@ -268,10 +251,10 @@ def _run(work: Any, packages: Sequence[LockedConda], doing: str) -> None:  # noq
     try:
         asyncio.run(wait())
     except (InstallerError, IoError, LinkError, TransactionError) as error:
-        raise _translated(str(error), packages, doing) from error
+        raise _translated(str(error), packages) from error
 
 
-def _translated(text: str, packages: Sequence[LockedConda], doing: str) -> InstallError:
+def _translated(text: str, packages: Sequence[LockedConda]) -> InstallError:
     first, *causes = [line.removeprefix("Caused by: ") for line in text.splitlines()] or [text]
     named = _PACKAGE_FILE.search(first)
     package = next(
@@ -297,4 +280,5 @@ def _translated(text: str, packages: Sequence[LockedConda], doing: str) -> Insta
         hint = "the channel does not have it any more: lock again"
     elif "Connect" in text or "dns error" in text:
         hint = "check the network, or the channel's alias and proxy settings"
+    doing = "fetched" if first.startswith("failed to fetch") else "installed"
     return InstallError(f"{who} cannot be {doing}: {reason}", hint=hint, detail=text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from reespack.errors import HashMismatchError, InstallError
 from reespack.files import sha256_file, write_atomic
 from reespack.model import FileChange
+from reespack.prefix.activation import neutral
 from reespack.prefix.changes import compare, take_snapshot
 from reespack.prefix.conda_meta import conda_files
 from reespack.prefix.distributions import (
@@ -204,6 +206,7 @@ def _uv_install(  # noqa: PLR0913 - see install_wheels
          "--break-system-packages", "--requirements", requirements],
         index=index,
         cwd=scratch,
+        env=neutral(os.environ),
         on_output=progress.detail,
     )  # fmt: skip
 

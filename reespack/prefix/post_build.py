@@ -21,7 +21,6 @@ from reespack.files import walk
 from reespack.model import FileChange, Note, Origin
 from reespack.prefix.activation import activated, neutral
 from reespack.prefix.changes import compare, take_snapshot
-from reespack.prefix.checkout import copy_repository
 from reespack.prefix.conda_meta import conda_files
 from reespack.prefix.distributions import recorded_digests
 from reespack.prefix.editables import replace_editables, tidy_installed
@@ -95,7 +94,7 @@ def run_post_build(  # noqa: PLR0913 - the collaborators of a phase
     with the end of its output, and RepositoryError when `hook` leads out of the repository.
     """
     copy = scratch / "repository" / repository.name
-    root = copy_repository(repository, copy)
+    root = builder.copy_repository(copy)
     # Resolved in the original: a link must not make the user's own file executable.
     program = copy / repository.resolve(hook).relative_to(repository.top)
     program.chmod(program.stat().st_mode | 0o755)

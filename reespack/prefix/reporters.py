@@ -7,27 +7,57 @@ from typing import TYPE_CHECKING
 from rattler.install import InstallerReporter
 
 if TYPE_CHECKING:
-    from reespack.progress import Advance
+    from collections.abc import Callable
+    from contextlib import ExitStack
 
-__all__ = ["Fetching", "Linking"]
+    from reespack.progress import Progress
+
+__all__ = ["Installing"]
 
 
-class Fetching(InstallerReporter):
-    """Shows how many packages and bytes have come."""
+class Installing(InstallerReporter):
+    """Shows what is fetched and what is in place, and keeps whose post-link scripts failed.
 
-    def __init__(self, *, packages: Advance, received: Advance) -> None:
-        self._packages = packages
-        self._received = received
+    Of the packages in `missing`, each is passed to `fetched` when it has come and was checked.
+    The tasks end with `tasks`; those for fetching are shown only when something is.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: ExitStack,
+        progress: Progress,
+        packages: int,
+        missing: frozenset[str],
+        fetched: Callable[[str], None],
+    ) -> None:
+        self._missing = missing
+        self._fetched = fetched
+        self._operations: dict[int, str] = {}
         self._done: dict[int, int] = {}
         self._sizes: dict[int, int] = {}
+        self._scripts: list[str] = []
+        self.failed: list[str] = []
+        if missing:
+            self._count_fetched = tasks.enter_context(
+                progress.task("fetching conda packages", total=len(missing))
+            )
+            self._count_bytes = tasks.enter_context(progress.task("downloading", unit="bytes"))
+        self._count_linked = tasks.enter_context(
+            progress.task("installing conda packages", total=packages)
+        )
 
-    def on_populate_cache_start(self, operation: int, package_name: str) -> int:  # noqa: ARG002
-        """Give a package that is being fetched its token."""
+    def on_populate_cache_start(self, operation: int, package_name: str) -> int:
+        """Remember whose turn it is; also those that are there already come by here."""
+        self._operations[operation] = package_name
         return operation
 
-    def on_populate_cache_complete(self, cache_entry: int) -> None:  # noqa: ARG002
-        """Count a package."""
-        self._packages(1)
+    def on_populate_cache_complete(self, cache_entry: int) -> None:
+        """Count a package that has come; a failed one does not get here."""
+        name = self._operations[cache_entry]
+        if name in self._missing:
+            self._fetched(name)
+            self._count_fetched(1)
 
     def on_download_start(self, cache_entry: int) -> int:
         """Give a download its token."""
@@ -39,20 +69,11 @@ class Fetching(InstallerReporter):
         self._done[download_idx] = progress
         if total is not None:
             self._sizes[download_idx] = total
-        self._received(more, total=sum(self._sizes.values()) or None)
-
-
-class Linking(InstallerReporter):
-    """Shows how many packages are in place, and keeps whose post-link scripts failed."""
-
-    def __init__(self, advance: Advance) -> None:
-        self._advance = advance
-        self._scripts: list[str] = []
-        self.failed: list[str] = []
+        self._count_bytes(more, total=sum(self._sizes.values()) or None)
 
     def on_link_complete(self, index: int) -> None:  # noqa: ARG002
         """Count a package."""
-        self._advance(1)
+        self._count_linked(1)
 
     def on_post_link_start(self, package_name: str, script_path: str) -> int:  # noqa: ARG002
         """Remember whose script it is."""

@@ -89,6 +89,11 @@ class WheelBuilder:
             )
         return wheels[0]
 
+    def copy_repository(self, destination: Path) -> Path:
+        """Copy the checkout, but nothing of this build; return the repository's root there."""
+        apart = (self._prefix, self._cache, self._scratch)
+        return copy_repository(self._repository, destination, without=apart)
+
     def _source(self, package: LockedPip) -> Path:
         if package.kind == "git":
             return clone(
@@ -118,7 +123,7 @@ class WheelBuilder:
             return original
         if self._copy is None:
             self._copy = self._scratch / "projects" / self._repository.name
-            copy_repository(self._repository, self._copy)
+            self.copy_repository(self._copy)
         below = os.path.relpath(original, self._repository.root)
         return folder_in_copy(self._repository, self._copy) / below
 

@@ -299,6 +299,8 @@ def test_a_lock_alone_gives_what_a_solve_gives(bench: Bench) -> None:
         status = entry.stat(follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
             assert stat.S_IMODE(status.st_mode) == 0o755, path
+        elif stat.S_ISLNK(status.st_mode):
+            assert not Path(entry.path).readlink().is_absolute(), path
         elif stat.S_ISREG(status.st_mode):
             assert stat.S_IMODE(status.st_mode) in {0o644, 0o755}, path
             assert status.st_nlink == 1, path
@@ -306,12 +308,17 @@ def test_a_lock_alone_gives_what_a_solve_gives(bench: Bench) -> None:
 
 def test_the_cache_does_without_the_channel(bench: Bench) -> None:
     conda = bench.with_python()
-    bench.make(conda)
+    fresh = bench.folder / "fresh"
+    bench.make(conda, cache=fresh)
+    fetched = contents(bench.path / "conda-meta")
+    shutil.rmtree(bench.path)
+    bench.make(conda, cache=fresh)
+    assert contents(bench.path / "conda-meta") == fetched
     gone = [
         dataclasses.replace(one, url=one.url.replace("file://", "https://gone.invalid"))
         for one in conda
     ]
-    bench.make(gone, name="second", offline=True)
+    bench.make(gone, name="second", offline=True, cache=fresh)
     assert bench.run("python", "-c", "import pip; print('there')") == "there"
     urls = {record["url"] for record in bench.records().values()}
     assert urls == {one.url for one in gone}
@@ -367,6 +374,18 @@ def test_downloads_are_checked_and_missing_ones_named(bench: Bench) -> None:
             bench.make([gone], name="third")
         bench.make([good], name="fourth")
     assert (bench.path / "share/remote").read_text() == "good"
+
+
+def test_what_has_come_before_a_failure_is_kept(bench: Bench) -> None:
+    conda_package(bench.handmade, "early", {"share/early": b"early"})
+    (early,) = bench.conda("early")
+    cache = bench.folder / "fresh"
+    gone = dataclasses.replace(early, name="gone", url="http://127.0.0.1:9/noarch/gone-1.0-0.conda")
+    with pytest.raises(InstallError, match="package gone cannot be fetched"):
+        bench.make([early, gone], cache=cache)
+    shutil.rmtree(bench.handmade)
+    bench.make([early], name="second", offline=True, cache=cache)
+    assert (bench.path / "share/early").read_text() == "early"
 
 
 def test_post_link_scripts_run_as_with_conda(bench: Bench) -> None:

@@ -57,3 +57,16 @@ def test_sockets_and_earlier_archives_stay_behind(tmp_path: Path) -> None:
         "dist",
         "env-1.manifest.json",
     ]
+
+
+def test_a_build_folder_in_the_tree_is_not_copied_into_itself(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    (top / "out/env").mkdir(parents=True)
+    (top / "out/kept").touch()
+    work = top / "out/work"
+    work.mkdir()
+    root = copy_repository(repository(top), work / "copy", without=(work, top / "out/env"))
+    assert sorted(path.relative_to(root).as_posix() for path in root.rglob("*")) == [
+        "out",
+        "out/kept",
+    ]
