@@ -166,15 +166,7 @@ class _Search:
     # --- the two that are asked ----------------------------------------------------------------
 
     async def _look_into_packages(self) -> None:
-        from rattler.exceptions import GatewayError
-
-        try:
-            self.provided = await find_provided(self.records, client=self.client, cache=self.cache)
-        except (OSError, GatewayError) as error:
-            raise LockError(
-                "a conda package cannot be read to see which Python distributions it brings",
-                detail=str(error),
-            ) from error
+        self.provided = await find_provided(self.records, client=self.client, cache=self.cache)
 
     def _stubs(self) -> dict[str, Provided]:
         return {name: p for name, p in self.provided.items() if name not in self.overridden}

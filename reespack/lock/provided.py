@@ -20,6 +20,8 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from reespack.channels import without_credentials
+from reespack.errors import LockError
 from reespack.files import sha256_bytes, write_atomic
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ async def find_provided(
     """Return the distributions of the conda packages, by normalised name.
 
     Packages that do not depend on Python are not looked into. What a package holds is kept below
-    `cache` under its sha256. Raises OSError or rattler's errors when a package cannot be read.
+    `cache` under its sha256. Raises LockError when a package cannot be read.
     """
     limit = asyncio.Semaphore(AT_ONCE)
 
@@ -81,8 +83,15 @@ async def _distributions(record: RepoDataRecord, client: Client, cache: Path) ->
     kept = None if digest is None else cache / "distributions" / f"{digest.hex()}.json"
     paths = _read_kept(kept)
     if paths is None:
-        archive = await open_archive(record.url, client)
-        listed = (await archive.paths_json()).paths
+        try:
+            archive = await open_archive(record.url, client)
+            listed = (await archive.paths_json()).paths
+        except Exception as error:  # rattler's own classes, OSError and ValueError
+            raise LockError(
+                f"{without_credentials(record.url)} cannot be read, to see which Python "
+                "distributions it brings",
+                detail=str(error),
+            ) from error
         paths = [path for path in (str(p.relative_path) for p in listed) if _METADATA.search(path)]
         _keep(kept, paths)
     found = [_provided(path, record) for path in paths]

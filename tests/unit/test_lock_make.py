@@ -324,6 +324,25 @@ def test_a_conda_pin_holds_against_pip(world: World) -> None:
     assert pip_of(made)["alpha"].overrides
 
 
+def test_several_contradictions_are_each_settled_on_their_own(world: World) -> None:
+    world.conda("bystander", "1.0", "python", provides="bystander==1.0")
+    world.done()
+    world.wheel("gamma", "1.0", "alpha<2", "beta-dist>=2", "bystander")
+    for name, version in (("alpha", "1.0"), ("beta_dist", "2.0"), ("bystander", "9.0")):
+        world.wheel(name, version)
+    made = world.lock(spec("python", "beta-core", "bystander", pip=("gamma",)))
+    assert conda_of(made) == {
+        "python": "3.11.7",
+        "alpha": "1.0",
+        "beta-core": "1.0",
+        "bystander": "1.0",
+    }
+    assert {name: one.overrides for name, one in pip_of(made).items()} == {
+        "gamma": False,
+        "beta-dist": True,
+    }
+
+
 def test_requirements_that_contradict_each_other(world: World) -> None:
     world.wheel("gamma", "1.0", "delta<2")
     world.wheel("delta", "1.0")
@@ -418,6 +437,14 @@ def test_pip_without_python_is_an_error(world: World) -> None:
     world.done()
     with pytest.raises(LockError, match=r"^requirements\.txt:1: .* need Python"):
         world.lock(spec("tool", pip=("gamma",)))
+
+
+@pytest.mark.parametrize("damage", ["emptied", "gone"])
+def test_a_package_that_cannot_be_read_is_an_error(world: World, damage: str) -> None:
+    package = world.channel / "noarch" / "alpha-2.0-0.tar.bz2"
+    package.write_bytes(b"") if damage == "emptied" else package.unlink()
+    with pytest.raises(LockError, match=r"alpha-2\.0-0\.tar\.bz2 cannot be read"):
+        world.lock(spec("python", "alpha", pip=("gamma",)))
 
 
 def test_an_earlier_lock_keeps_pip_versions(world: World) -> None:
