@@ -128,7 +128,6 @@ def _repository(repository: Repository) -> dict[str, Any]:
     return {
         "name": repository.name,
         "url": public_url(remote) if remote else None,
-        "ref": repository.ref,
         "commit": repository.commit,
         "dirty": repository.dirty,
         "subdir": repository.subdir,

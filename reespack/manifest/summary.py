@@ -102,7 +102,6 @@ def _repository(repository: dict[str, Any]) -> Section:
     facts = [
         ("name", repository["name"]),
         ("url", repository["url"]),
-        ("ref", repository["ref"]),
         ("commit", f"{commit} with uncommitted changes" if repository["dirty"] else commit),
         ("folder", repository["subdir"]),
     ]
