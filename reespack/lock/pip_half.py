@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
+from reespack.channels import without_credentials
 from reespack.errors import LockError
 from reespack.lock.provided import write_stub
 from reespack.uv import run_uv
@@ -284,6 +285,12 @@ def _failure(output: str, folder: Path, request: PipRequest) -> Exception:
     text = re.sub(r"^error: ", "", text)
     if "No solution found" in text or "conflicting URLs" in text:
         return Unresolvable(text)
+    if fetched := re.search(r"Failed to fetch: `?([^`\s]+)", text):
+        return LockError(
+            f"the package index cannot be read: {without_credentials(fetched[1])}",
+            hint="check the network, and the index in pip.conf, uv.toml or --index-url",
+            detail=text,
+        )
     first = text.splitlines()[0] if text else "no reason given"
     return LockError(f"{origin}uv cannot lock this: {first}", detail=text or None)
 

@@ -432,6 +432,17 @@ def test_a_wheel_in_the_repository_is_locked_without_this_machines_path(world: W
     assert str(world.tree) not in made.text
 
 
+def test_an_index_out_of_reach_is_named_without_its_password(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    world.index = replace(world.index, offline=False, no_index=False)
+    options = PipOptions(index_url="http://me:secret@127.0.0.1:9/simple")
+    with pytest.raises(LockError, match=r"index cannot be read: http://127\.0\.0\.1:9/") as caught:
+        world.lock(spec("python", pip=("gamma",), pip_options=options))
+    assert "secret" not in f"{caught.value.message}{caught.value.detail}"
+
+
 def test_pip_without_python_is_an_error(world: World) -> None:
     world.conda("tool", "1.0")
     world.done()
