@@ -234,8 +234,10 @@ def gateway(settings: ChannelSettings) -> Gateway:
     """
     from rattler import Gateway, SourceConfig
 
+    from reespack.store import Cache
+
     return Gateway(
-        cache_dir=settings.cache / "repodata",
+        cache_dir=Cache(settings.cache).repodata,
         default_config=SourceConfig(
             cache_action="force-cache-only" if settings.offline else "cache-or-fetch"
         ),

@@ -18,6 +18,17 @@ __all__ = ["main"]
 INTERRUPTED = 130
 TRACEBACK_VARIABLE = "REESPACK_TRACEBACK"
 
+_ROOM = "make room, or set REESPACK_CACHE and --output to other disks"
+_RIGHTS = "choose folders that you can write to with REESPACK_CACHE and --output"
+# What the machine says, wherever it says it, is no bug of reespack's.
+_HINTS = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: _RIGHTS,
+}
+
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; no exception leaves this function.
@@ -86,12 +97,9 @@ def _report(error: Exception) -> int:
         message = str(format_message()).rstrip(".")
         write_error(message[:1].lower() + message[1:], hint=f"see `{path} --help`")
         return 2
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if isinstance(error, OSError) and error.errno in _HINTS:
         place = f" ({error.filename})" if error.filename else ""
-        write_error(
-            f"{error.strerror}{place}",
-            hint="make room, or set REESPACK_CACHE and --output to other disks",
-        )
+        write_error(f"{error.strerror}{place}", hint=_HINTS[error.errno])
         return 1
     write_error(
         f"internal error: {type(error).__name__}: {error}",

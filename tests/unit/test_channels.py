@@ -171,3 +171,9 @@ def test_certificates_do_not_stay_in_the_variables(
             monkeypatch.setenv("SSL_CERT_FILE", before)
         client(ChannelSettings(ssl_verify=str(tmp_path / "ca.pem"), cache=tmp_path))
         assert os.environ.get("SSL_CERT_FILE") == before
+
+
+def test_a_cache_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be used"):
+        gateway(ChannelSettings(cache=tmp_path / "file"))

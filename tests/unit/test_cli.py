@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import inspect
 import json
 import os
@@ -160,13 +161,17 @@ def test_a_bug_asks_to_be_reported(
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_no_bug(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("number", "hint"), [(errno.ENOSPC, "make room"), (errno.EACCES, "choose folders")]
+)
+def test_what_the_machine_says_is_no_bug(
+    number: int, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    full = OSError(28, "No space left on device", "/data/x")
-    monkeypatch.setattr(pipeline, "build", raising(full))
+    error = OSError(number, os.strerror(number), "/data/x")
+    monkeypatch.setattr(pipeline, "build", raising(error))
     assert main(["build", "."]) == 1
-    assert "error: No space left on device (/data/x)\nhint: make room" in capsys.readouterr().err
+    said = f"error: {os.strerror(number)} (/data/x)\nhint: {hint}"
+    assert capsys.readouterr().err.startswith(said)
 
 
 def test_an_interrupt_ends_with_130(
