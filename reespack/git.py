@@ -42,14 +42,18 @@ def git(
     cwd: Path | None = None,
     on_output: Callable[[str], None] | None = None,
 ) -> Completed:
-    """Run git; stdout is captured whole. Raises RepositoryError only when there is no git."""
+    """Run git; stdout is captured whole, stderr goes to `on_output` without secrets.
+
+    Raises RepositoryError only when there is no git.
+    """
+    told = None if on_output is None else _without_secrets_to(on_output)
     lfs = () if shutil.which("git-lfs") else _NO_LFS
     try:
         return run(
             ["git", *_OPTIONS, *lfs, *args],
             cwd=cwd,
             env=_environ(),
-            on_output=on_output,
+            on_output=told,
             capture_stdout=True,
         )
     except FileNotFoundError as error:
@@ -100,6 +104,10 @@ def without_secrets(text: str) -> str:
         part if part.startswith("ssh://") else _SECRET.sub("", part)
         for part in re.split(r"(ssh://[^\s:@/]+@)", text)
     )
+
+
+def _without_secrets_to(tell: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda line: tell(without_secrets(line))
 
 
 def _hint(lines: Sequence[str]) -> str | None:

@@ -65,7 +65,7 @@ def open_repository(  # noqa: PLR0913 - each is a word of the command line, or a
     if meant.ref is not None and ref not in {None, meant.ref}:
         raise UsageError(f"{source!r} names one ref and --ref another ({ref})")
     ref = ref or meant.ref
-    if meant.folder is not None and ref is None:
+    if meant.folder is not None and ref is None and not _is_bare(meant.folder):
         return _from_folder(meant.folder, source, subdir=subdir, progress=progress)
     return _from_git(
         meant, source, ref=ref, subdir=subdir, cache=cache, offline=offline, progress=progress
@@ -132,6 +132,11 @@ def _existing(folder: Path, source: str) -> Path:
     if hint is None and re.fullmatch(r"[\w.-]+/[\w.-]+", source):
         hint = f"for a repository on GitHub, say https://github.com/{source}"
     raise RepositoryError(f"there is no folder {source}", hint=hint)
+
+
+def _is_bare(folder: Path) -> bool:
+    """Say whether a folder is a git repository without a tree of files."""
+    return (folder / "HEAD").is_file() and all((folder / x).is_dir() for x in ("objects", "refs"))
 
 
 def _below(top: Path, subdir: str | None) -> tuple[Path, str]:
@@ -256,7 +261,7 @@ def _from_git(  # noqa: PLR0913 - see open_repository
         folder = _existing(meant.folder or Path(), source)
         origin = _origin(folder) if has_git() else None
         remote = Remote(address=str(folder), shown=str(folder), local=True, origin=origin)
-        name, url = folder.name, origin
+        name, url = folder.name.removesuffix(".git"), origin
     store = Cache(cache)
     wanted = resolve_ref(remote, ref, cache=store, offline=offline)
     top, commit = check_out(remote, wanted, cache=store, offline=offline, progress=progress)

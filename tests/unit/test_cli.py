@@ -20,6 +20,7 @@ from reespack.cli.app import app
 from reespack.cli.console import make_console
 from reespack.cli.terminal import Style, plain, size, table
 from reespack.errors import LockError, UsageError
+from reespack.model import Lock, PlatformLock
 from reespack.version import VERSION
 
 if TYPE_CHECKING:
@@ -242,6 +243,35 @@ def test_config_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["channels", "lab", f"{file}:1"] in rows
     assert ["conda-forge"] in rows
+
+
+def test_lock_updates_the_file_that_is_there(
+    repo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[dict[str, object]] = []
+
+    def lock(_: object, **more: object) -> Lock:
+        asked.append(more)
+        pinned = PlatformLock(platform="linux-64", conda=())
+        return Lock(text=f"number {len(asked)}\n", digest="0", platforms=(pinned,))
+
+    monkeypatch.setattr(pipeline, "lock", lock)
+    file = tmp_path / "x.yml"
+    assert main(["lock", str(repo), "-o", str(file), "-p", "linux-64", "-p", "osx-64"]) == 0
+    assert main(["lock", str(repo), "-o", str(file), "--update", "numpy", "--update", "six"]) == 0
+    assert [(one["previous"], one["platforms"], one["update"]) for one in asked] == [
+        (None, ("linux-64", "osx-64"), ()),
+        (file, (), ("numpy", "six")),
+    ]
+    assert file.read_text(encoding="utf-8") == "number 2\n"
+    assert capsys.readouterr().out.count(f"{file}: 0 conda packages for linux-64\n") == 2
+    assert main(["lock", str(repo), "-o", "-"]) == 0
+    assert capsys.readouterr().out == "number 3\n"
+    assert main(["lock", str(repo), "-o", str(tmp_path / "no" / "where")]) == 40
+    assert "cannot be written" in capsys.readouterr().err
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:

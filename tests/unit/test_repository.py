@@ -171,6 +171,24 @@ def test_a_ref_becomes_a_clean_checkout(tmp_path: Path, cache: Path, form: str, 
     )
 
 
+def test_a_bare_repository_is_checked_out(tmp_path: Path, cache: Path) -> None:
+    first = make_repository(tmp_path / "repo", {"a.txt": "first"})
+    git(tmp_path, "clone", "-q", "--bare", "repo", "mirror.git")
+    found = open_repository(str(tmp_path / "mirror.git"), cache=cache)
+    assert (found.commit, found.name) == (first, "mirror")
+    assert (found.root / "a.txt").is_file()
+
+
+def test_addresses_as_ssh_writes_them(cache: Path) -> None:
+    for source, shown in (
+        ("git@localhost:group/x.git@v1", "git@localhost:group/x.git"),
+        ("ssh://git@localhost:9/x.git", "ssh://git@localhost:9/x.git"),
+    ):
+        with pytest.raises(RepositoryError) as caught:
+            open_repository(source, cache=cache)
+        assert caught.value.message.startswith(f"the repository {shown} cannot be read: ")
+
+
 def test_a_commit_that_no_branch_leads_to(tmp_path: Path, cache: Path) -> None:
     repo = tmp_path / "repo"
     make_repository(repo, {"a.txt": "first"})
