@@ -290,7 +290,9 @@ def _lock_for_build(plan: _Plan, options: BuildOptions) -> Lock:
     spec, repository, progress = plan.spec, plan.repository, plan.progress
     channels, index = plan.settings.channel_settings(), plan.settings.package_index()
     if spec.lockfile is not None:
-        return given_lock(spec, repository=repository, channels=channels, progress=progress)
+        given = given_lock(spec, repository=repository, channels=channels, progress=progress)
+        _tell(given.notes, progress)
+        return given
     if options.locked:
         raise LockError(
             "the repository has no lockfile, and --locked forbids a solve",
@@ -306,7 +308,10 @@ def _lock_for_build(plan: _Plan, options: BuildOptions) -> Lock:
         return read_lock(known)
     made = solve((spec,), repository=repository, channels=channels, index=index, progress=progress)
     plan.cache.keep_lock(key, made.text)
-    return made
+    _tell(made.notes, progress)
+    # The archive must not depend on whether the lock came out of the cache, which keeps no notes;
+    # that pip's choice replaces conda's stands in the lock itself.
+    return dataclasses.replace(made, notes=())
 
 
 def _named(detection: Detection, name: str | None) -> Detection:

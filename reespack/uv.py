@@ -44,7 +44,6 @@ class PackageIndex:
             "UV_DEFAULT_INDEX": self.index_url,
             "UV_INDEX": " ".join(self.extra_index_urls),
             "UV_FIND_LINKS": ",".join(self.find_links),
-            "UV_NO_INDEX": "1" if self.no_index else None,
             "SSL_CERT_FILE": self.cert,
             "ALL_PROXY": self.proxy,
             "UV_INSECURE_HOST": " ".join(self.trusted_hosts),
@@ -93,8 +92,11 @@ def run_uv(  # noqa: PLR0913 - they are those of `run`
     `env` (this process's by default) is what the index's variables are laid over.
     """
     variables = index.variables(os.environ if env is None else env)
+    # There is no variable for this one.
+    missing = index.no_index and "--no-index" not in args and args[0] in {"pip", "build"}
+    flags = ["--no-index"] if missing else []
     return run(
-        [uv_program(), *args],
+        [uv_program(), *args, *flags],
         cwd=cwd,
         env=variables,
         timeout=timeout,

@@ -133,8 +133,6 @@ def resolve(  # noqa: PLR0913 - its collaborators
     if request.preferred or request.commits:
         (folder / PYLOCK).write_text(_preferences(request))
     arguments = _arguments(request)
-    if index.no_index and "--no-index" not in arguments:
-        arguments.append("--no-index")  # there is no variable for it
     environ = _environ(request)
     said: list[str] = []
     completed = run_uv(
