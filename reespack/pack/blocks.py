@@ -83,7 +83,7 @@ class Blocks:
         if source.kind in {"dir", "link", "outside"}:
             self._head(Member(source.path, source.kind, 0, source.target or "-"))
         elif source.content is not None:
-            yield from self._add_content(source, source.content)
+            yield from self._add_content(source, self._replaced(source, source.content))
         elif source.size >= LARGE or source.change:
             yield from self._add_large(source)
         else:

@@ -17,7 +17,7 @@ from reespack.archive.listing import leads_out
 from reespack.errors import PackError
 from reespack.files import walk
 from reespack.model import Note
-from reespack.pack.conda_meta import rewritten
+from reespack.pack.conda_meta import read_variables, rewritten
 from reespack.pack.scripts import scripts
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def collect(prefix: Path, installed: Installed) -> Collection:
     except OSError as error:
         raise PackError(f"{error.filename} cannot be read: {error.strerror}") from error
     found["share/reespack"] = Source("share/reespack", "dir")
-    for path, content in scripts().items():
+    for path, content in scripts(read_variables(prefix)).items():
         found[path] = Source(path, "0755", content=content, size=len(content))
     ordered = sorted(found.values(), key=lambda source: os.fsencode(source.path))
     return Collection(sources=tuple(ordered), notes=tuple(notes))

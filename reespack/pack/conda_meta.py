@@ -8,6 +8,7 @@ installation left them in.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Announced", "Installed", "read_conda_meta", "rewritten"]
+__all__ = ["Announced", "Installed", "read_conda_meta", "read_variables", "rewritten"]
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_UNSET = "***unset***"
+"""What `conda env config vars unset` leaves (conda.base.constants.CONDA_ENV_VARS_UNSET_VAR)."""
 
 _COPIED = 3
 """conda's LinkType.copy: in an unpacked environment nothing is linked to a package cache."""
@@ -58,6 +63,24 @@ def read_conda_meta(prefix: Path) -> Installed:
                     entry["prefix_placeholder"], entry["file_mode"]
                 )
     return Installed(owners, announced)
+
+
+def read_variables(prefix: Path) -> Mapping[str, str]:
+    """Return the variables that conda sets on activation: those of packages, then the user's.
+
+    conda-pack's scripts do not know them. Raises PackError for a file that cannot be read.
+    """
+    variables: dict[str, str] = {}
+    for path in sorted(prefix.glob("etc/conda/env_vars.d/*.json")):
+        variables.update(_load(path.read_bytes(), f"etc/conda/env_vars.d/{path.name}"))
+    state = prefix / "conda-meta/state"
+    if state.is_file():
+        variables.update(_load(state.read_bytes(), "conda-meta/state").get("env_vars") or {})
+    return {
+        name: str(value)
+        for name, value in variables.items()
+        if _VARIABLE.fullmatch(name) and value != _UNSET
+    }
 
 
 def rewritten(content: bytes, name: str) -> bytes:

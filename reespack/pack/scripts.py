@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,10 +38,15 @@ _UNSET_IS_NO_ERROR = (
 )
 
 
-def scripts() -> Mapping[str, bytes]:
+_BEFORE_SCRIPTS = "    # Run the activate scripts\n"
+_AFTER_SCRIPTS = "        # Remove env/bin from path\n"
+
+
+def scripts(variables: Mapping[str, str]) -> Mapping[str, bytes]:
     """Return the scripts by their path in the environment.
 
-    activate and deactivate are conda-pack's own, with the one change that they bear `set -u`.
+    activate and deactivate are conda-pack's own, with two changes: they bear `set -u`, and they
+    set and unset the environment's `variables`, as conda does, before and after its scripts.
     """
     spec = importlib.util.find_spec("conda_pack")  # without importing it: that takes 60 ms
     if spec is None or not spec.submodule_search_locations:
@@ -51,9 +57,25 @@ def scripts() -> Mapping[str, bytes]:
         text = (folder / name).read_text(encoding="utf-8")
         for plain, careful in _UNSET_IS_NO_ERROR:
             text = text.replace(plain, careful)
-        found[f"bin/{name}"] = text.encode()
-    found["bin/activate.fish"] = (folder / "activate.fish").read_bytes()
+        found[f"bin/{name}"] = _with_variables(text, variables, fish=False)
+    text = (folder / "activate.fish").read_text(encoding="utf-8")
+    found["bin/activate.fish"] = _with_variables(text, variables, fish=True)
     return found
+
+
+def _with_variables(text: str, variables: Mapping[str, str], *, fish: bool) -> bytes:
+    """Add to a script what sets the variables, or unsets them."""
+    sets, unsets = [], []
+    for name, value in sorted(variables.items()):
+        if fish:
+            quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+            sets.append(f"    set -gx {name} '{quoted}'\n")
+        else:
+            sets.append(f"    export {name}={shlex.quote(value)}\n")
+            unsets.append(f"        unset {name}\n")
+    text = text.replace(_BEFORE_SCRIPTS, "".join(sets) + _BEFORE_SCRIPTS)
+    text = text.replace(_AFTER_SCRIPTS, "".join(unsets) + _AFTER_SCRIPTS)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _conda_unpack() -> bytes:

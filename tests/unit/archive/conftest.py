@@ -71,6 +71,8 @@ def make_environment(path: Path) -> Prefix:
     (path / "conda-meta/demo-1.0-0.json").write_text(json.dumps(conda_record(path)))
     (path / "conda-meta/demo-1.0-0.json").chmod(0o600)
     (path / "conda-meta/history").write_text("")
+    variables = {"PLAIN": "it's $HOME", "PLACE": f"{path}/share", "GONE": "***unset***"}
+    (path / "conda-meta/state").write_text(json.dumps({"version": 1, "env_vars": variables}))
     (path / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55")
     return Prefix(path=path, lock=PlatformLock(platform="linux-64", conda=()))
 

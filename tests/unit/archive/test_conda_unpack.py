@@ -166,7 +166,7 @@ def test_read_only_and_in_place_is_no_error(root: Path) -> None:
 
 
 def test_the_script_runs_on_older_pythons() -> None:
-    tree = ast.parse(scripts()["bin/conda-unpack"], feature_version=(3, 7))
+    tree = ast.parse(scripts({})["bin/conda-unpack"], feature_version=(3, 7))
     imported = {
         alias.name
         for node in ast.walk(tree)
@@ -179,8 +179,8 @@ def test_the_script_runs_on_older_pythons() -> None:
 @pytest.mark.parametrize("shell", ["bash", "bash -u", "bash -eu"])
 def test_activate_and_deactivate(root: Path, shell: str) -> None:
     script = (
-        f". {root}/bin/activate; echo $CONDA_PREFIX; command -v demo; . deactivate;"
-        " echo ${CONDA_PREFIX-none}; command -v demo || echo gone"
+        f". {root}/bin/activate; echo $CONDA_PREFIX; command -v demo; echo $PLAIN; echo $PLACE;"
+        ' . deactivate; echo "${CONDA_PREFIX-none} ${PLAIN-unset}"; command -v demo || echo gone'
     )
     done = subprocess.run(
         [*shell.split(), "-c", script],
@@ -190,7 +190,14 @@ def test_activate_and_deactivate(root: Path, shell: str) -> None:
         check=True,
     )
     assert done.stderr == ""
-    assert done.stdout.split() == [str(root), f"{root}/bin/demo", "none", "gone"]
+    assert done.stdout.splitlines() == [
+        str(root),
+        f"{root}/bin/demo",
+        "it's $HOME",
+        f"{root}/share",
+        "none unset",
+        "gone",
+    ]
 
 
 def test_a_long_line_of_another_language_goes_through_path() -> None:
