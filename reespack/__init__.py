@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from reespack.version import VERSION as __version__
+from reespack.version import VERSION
 
 if TYPE_CHECKING:
     from reespack.channel import create_channel
@@ -60,6 +60,7 @@ _HOMES = {
     ),
     "reespack.unpack": ("unpack", "verify"),
 }
+__version__ = VERSION
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
