@@ -123,7 +123,7 @@ def detect(
 ) -> Detection:
     """Say what a repository holds, whether or not it can be built."""
     settings = settings or _settings()
-    from reespack.detect import detect as detect_files
+    from reespack.detection import detect as detect_files
     from reespack.registry import load_buildpacks
     from reespack.repository import open_repository
 
@@ -151,7 +151,7 @@ def specify(
     Without `use_lockfile`, a lockfile in the repository is passed over, for a new solve.
     """
     from reespack.apt import load_apt_table
-    from reespack.detect import require_usable
+    from reespack.detection import require_usable
     from reespack.spec import make_spec
 
     settings = settings or _settings()
@@ -181,8 +181,8 @@ def lock(  # noqa: PLR0913 - each is an option of the command
     progress: Progress = QUIET,
 ) -> Lock:
     """Pin what a repository asks for, on one platform or several, keeping what `previous` says."""
-    from reespack.lock import lock as solve
-    from reespack.lock import read_lock
+    from reespack.locking import lock as solve
+    from reespack.locking import read_lock
 
     settings = settings or _settings()
     wanted = tuple(platforms) or (host_platform(),)
@@ -284,8 +284,8 @@ class _Plan:
 
 def _lock_for_build(plan: _Plan, options: BuildOptions) -> Lock:
     """Return the repository's own lock, the one that this request led to before, or a new one."""
-    from reespack.lock import given_lock, read_lock
-    from reespack.lock import lock as solve
+    from reespack.locking import given_lock, read_lock
+    from reespack.locking import lock as solve
 
     spec, repository, progress = plan.spec, plan.repository, plan.progress
     channels, index = plan.settings.channel_settings(), plan.settings.package_index()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reespack.apt import load_apt_table
-from reespack.detect import detect, require_usable
+from reespack.detection import detect, require_usable
 from reespack.errors import ReespackError
 from reespack.json_form import to_json
 from reespack.model import CondaRequirement, EnvironmentSpec, Repository, Target

@@ -14,7 +14,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from reespack.channels import ChannelSettings
-from reespack.lock import lock, read_lock
+from reespack.locking import lock, read_lock
 from reespack.model import CondaRequirement, EnvironmentSpec, Origin, PipRequirement, Repository
 from reespack.uv import PackageIndex
 
@@ -119,7 +119,7 @@ def test_every_kind_of_distribution_is_pinned(made: Lock) -> None:
 
 def test_what_conda_provides_is_not_installed_twice(made: Lock, settings: ChannelSettings) -> None:
     from reespack.channels import client, gateway
-    from reespack.lock.provided import find_provided
+    from reespack.locking.provided import find_provided
 
     conda, pip = names(made)
     chosen = made.for_platform(PLATFORM)

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reespack.apt import load_apt_table
-from reespack.apt_requirements import map_system_packages
 from reespack.errors import ConfigError, UnmappedAptError
 from reespack.model import Origin, SystemPackage
+from reespack.spec.apt_requirements import map_system_packages
 
 if TYPE_CHECKING:
     from pathlib import Path

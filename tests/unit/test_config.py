@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reespack.config import Settings, describe, load_settings
+from reespack.config.pip_settings import load_package_index
 from reespack.cores import available_cores
 from reespack.errors import ConfigError
-from reespack.pip_settings import load_package_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable

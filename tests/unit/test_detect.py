@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reespack.buildpack import Claim, Contribution, Evidence
-from reespack.detect import detect, require_usable
+from reespack.detection import detect, require_usable
 from reespack.errors import (
     BuildpackError,
     DetectError,

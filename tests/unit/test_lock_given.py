@@ -9,8 +9,8 @@ import pytest
 
 from reespack.channels import ChannelSettings
 from reespack.errors import LockError, StaleLockError
-from reespack.lock import given_lock
-from reespack.lock.asked import quiet_conda_lock
+from reespack.locking import given_lock
+from reespack.locking.asked import quiet_conda_lock
 from reespack.model import EnvironmentSpec, Lock, LockfileInput, Repository
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import pytest
 
 from reespack.channels import ChannelSettings
 from reespack.errors import ChannelError, LockError, StaleLockError, UnsatisfiableError
-from reespack.lock import given_lock, is_current, lock, read_lock
-from reespack.lock.asked import quiet_conda_lock
+from reespack.locking import given_lock, is_current, lock, read_lock
+from reespack.locking.asked import quiet_conda_lock
 from reespack.model import (
     ADDED,
     CondaRequirement,
@@ -591,7 +591,7 @@ def test_categories_are_the_users(world: World) -> None:
 
 def test_importing_the_reader_costs_neither_solver_nor_conda_lock() -> None:
     code = (
-        "import sys; from reespack.lock import read_lock; "
+        "import sys; from reespack.locking import read_lock; "
         "assert not {'conda_lock', 'rattler'} & set(sys.modules), sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.metadata import Metadata
 
-from reespack.lock.halves import _named, _specifier
-from reespack.lock.pip_half import PipRequest, PipResult, _edges, git_reference, name_of
-from reespack.lock.provided import _METADATA, Provided, write_stub
-from reespack.lock.pylock import distributions
+from reespack.locking.halves import _named, _specifier
+from reespack.locking.pip_half import PipRequest, PipResult, _edges, git_reference, name_of
+from reespack.locking.provided import _METADATA, Provided, write_stub
+from reespack.locking.pylock import distributions
 from reespack.model import Origin, PipOptions, PipRequirement
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from reespack.errors import LockError
-from reespack.lock.reading import dependencies_first, read_lock
+from reespack.locking.reading import dependencies_first, read_lock
 from reespack.model import LockedConda, LockedPip
 
 FOREIGN = """\

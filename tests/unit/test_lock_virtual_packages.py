@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from rattler.platform import Subdir
 
-from reespack.lock.virtual_packages import as_rattler, assumed
+from reespack.locking.virtual_packages import as_rattler, assumed
 
 HERE = str(Subdir.current())
 

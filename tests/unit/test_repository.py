@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reespack.errors import RepositoryError, UsageError
-from reespack.git import without_secrets
 from reespack.repository import content_digest, open_repository
+from reespack.repository.git import without_secrets
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from reespack.errors import RepositoryError
 from reespack.files import current_umask, temporary_folder, write_atomic
-from reespack.git import git, git_failure, remote_refs
+from reespack.repository.git import git, git_failure, remote_refs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

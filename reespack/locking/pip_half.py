@@ -16,14 +16,14 @@ from packaging.utils import canonicalize_name
 
 from reespack.channels import without_credentials
 from reespack.errors import LockError
-from reespack.lock.provided import write_stub
+from reespack.locking.provided import write_stub
 from reespack.uv import run_uv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from reespack.lock.provided import Provided
+    from reespack.locking.provided import Provided
     from reespack.model import PipOptions, PipRequirement
     from reespack.uv import PackageIndex
 

@@ -16,9 +16,9 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from reespack.channels import without_credentials
 from reespack.errors import LockError, UnsatisfiableError
-from reespack.lock.hashes import File, allowed, file_name, require_hashes, sha256_of
-from reespack.lock.pip_half import name_of
-from reespack.lock.projects import static_version
+from reespack.locking.hashes import File, allowed, file_name, require_hashes, sha256_of
+from reespack.locking.pip_half import name_of
+from reespack.locking.projects import static_version
 from reespack.model import LockedPip
 
 if sys.version_info >= (3, 11):
@@ -29,8 +29,8 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from reespack.lock.pip_half import PipRequest, PipResult
-    from reespack.lock.provided import Provided
+    from reespack.locking.pip_half import PipRequest, PipResult
+    from reespack.locking.provided import Provided
 
 __all__ = ["distributions", "versions"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from reespack.channels import display_name, without_credentials
 from reespack.errors import ChannelError, LockError, UnsatisfiableError
-from reespack.lock.virtual_packages import as_rattler
+from reespack.locking.virtual_packages import as_rattler
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import canonicalize_name
 
 from reespack.errors import LockError
-from reespack.lock.reading import as_url, kind_of, read_lock, stand_in_hash
+from reespack.locking.reading import as_url, kind_of, read_lock, stand_in_hash
 from reespack.model import LockedConda, LockedPip, Note, Origin
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ async def _record(line: _Line, platform: str, gateway: Gateway) -> RepoDataRecor
 async def _look_inside(
     line: _Line, file: str, client: Client, depends: tuple[str, ...], *, need_md5: bool
 ) -> tuple[str | None, tuple[str, ...]]:
-    from reespack.lock.provided import open_archive
+    from reespack.locking.provided import open_archive
 
     try:
         if not depends:
@@ -249,7 +249,7 @@ def _text(packages: Sequence[LockedConda], pip: Sequence[LockedPip], platform: s
     """Return a v1 lockfile with these packages; conda-lock would have nothing to add."""
     import yaml
 
-    from reespack.lock.document import HEADER, dependencies_of
+    from reespack.locking.document import HEADER, dependencies_of
 
     channels = dict.fromkeys(package.url.rsplit("/", 2)[0] for package in packages)
     digest = hashlib.sha256(

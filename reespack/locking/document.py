@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from reespack.lock.asked import name_mapping, quiet_conda_lock, source_spec, spec_digest
-from reespack.lock.pip_half import git_reference, name_of
-from reespack.lock.reading import (
+from reespack.locking.asked import name_mapping, quiet_conda_lock, source_spec, spec_digest
+from reespack.locking.pip_half import git_reference, name_of
+from reespack.locking.reading import (
     OVERRIDES,
     REVISIONS,
     SPEC,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rattler import RepoDataRecord
 
-    from reespack.lock.halves import Halves
+    from reespack.locking.halves import Halves
     from reespack.model import EnvironmentSpec, LockedPip, Repository
 
 __all__ = ["HEADER", "dependencies_of", "input_sums", "lock_text"]

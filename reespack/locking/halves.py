@@ -18,8 +18,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
 from reespack.errors import LockError, UnsatisfiableError
-from reespack.lock.conda_half import quoted_requests
-from reespack.lock.pip_half import (
+from reespack.locking.conda_half import quoted_requests
+from reespack.locking.pip_half import (
     GitCommit,
     PipRequest,
     PipResult,
@@ -27,9 +27,9 @@ from reespack.lock.pip_half import (
     name_of,
     resolve,
 )
-from reespack.lock.projects import place_to_build
-from reespack.lock.provided import Provided, find_provided, read_extras
-from reespack.lock.pylock import distributions, versions
+from reespack.locking.projects import place_to_build
+from reespack.locking.provided import Provided, find_provided, read_extras
+from reespack.locking.pylock import distributions, versions
 from reespack.model import LockedPip, Note
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from rattler import RepoDataRecord
     from rattler.networking import Client
 
-    from reespack.lock.conda_half import CondaSolver
+    from reespack.locking.conda_half import CondaSolver
     from reespack.model import EnvironmentSpec, PlatformLock, Repository
     from reespack.progress import Progress
     from reespack.uv import PackageIndex

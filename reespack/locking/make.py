@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 from reespack.channels import expand_channels
 from reespack.errors import LockError
-from reespack.lock.reading import REVISIONS, SPEC, parse_yaml, read_lock
+from reespack.locking.reading import REVISIONS, SPEC, parse_yaml, read_lock
 from reespack.progress import QUIET
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from rattler.networking import Client
 
     from reespack.channels import ChannelSettings
-    from reespack.lock.halves import Halves
-    from reespack.lock.pip_half import GitCommit
+    from reespack.locking.halves import Halves
+    from reespack.locking.pip_half import GitCommit
     from reespack.model import EnvironmentSpec, Lock, Repository
     from reespack.progress import Progress
     from reespack.uv import PackageIndex
@@ -72,7 +72,7 @@ def lock(  # noqa: PLR0913 - its collaborators, by keyword
     )
     if previous is not None:
         assumed = {**assumed, **_unmoved(specs, halves, previous)}
-    from reespack.lock.document import lock_text
+    from reespack.locking.document import lock_text
 
     importing.join()
     text = lock_text(specs, halves, md5s=md5s, assumed=assumed, repository=repository)
@@ -82,7 +82,7 @@ def lock(  # noqa: PLR0913 - its collaborators, by keyword
 
 def is_current(locked: Lock, specs: Sequence[EnvironmentSpec]) -> bool:
     """Say whether reespack made `locked` for just these requests, on each of their platforms."""
-    from reespack.lock.asked import spec_digest
+    from reespack.locking.asked import spec_digest
 
     metadata = parse_yaml(locked.text, name="conda-lock.yml").get("metadata") or {}
     custom = metadata.get("custom_metadata") or {}
@@ -130,9 +130,9 @@ async def _solve_all(  # noqa: PLR0913 - what `lock` was given
 ) -> tuple[dict[str, Halves], dict[str, str], dict[str, VirtualPackages]]:
     from reespack.channels import client as make_client
     from reespack.channels import gateway as make_gateway
-    from reespack.lock.conda_half import CondaSolver
-    from reespack.lock.halves import solve_halves
-    from reespack.lock.virtual_packages import assumed
+    from reespack.locking.conda_half import CondaSolver
+    from reespack.locking.halves import solve_halves
+    from reespack.locking.virtual_packages import assumed
 
     gateway: Gateway = make_gateway(channels)
     client = make_client(channels)
@@ -165,7 +165,7 @@ async def _solve_all(  # noqa: PLR0913 - what `lock` was given
 
 def _commits(previous: Lock | None, spec: EnvironmentSpec) -> tuple[GitCommit, ...]:
     """Return where the earlier lock's git URLs led to, with the revisions asked for then."""
-    from reespack.lock.pip_half import GitCommit, git_reference
+    from reespack.locking.pip_half import GitCommit, git_reference
 
     old = previous.for_platform(spec.platform) if previous else None
     if previous is None or old is None:

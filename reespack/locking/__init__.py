@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reespack.lock.given import given_lock
-from reespack.lock.make import is_current, lock
-from reespack.lock.reading import read_lock
+from reespack.locking.given import given_lock
+from reespack.locking.make import is_current, lock
+from reespack.locking.reading import read_lock
 
 __all__ = ["given_lock", "is_current", "lock", "read_lock"]

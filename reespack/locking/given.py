@@ -12,8 +12,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import LockError, StaleLockError
-from reespack.lock.explicit import read_explicit
-from reespack.lock.reading import parse_yaml, read_lock
+from reespack.locking.explicit import read_explicit
+from reespack.locking.reading import parse_yaml, read_lock
 from reespack.model import EnvironmentSpec, Note, Origin
 from reespack.progress import QUIET
 
@@ -133,7 +133,7 @@ def _stale_error(path: str, sources: Sequence[str]) -> StaleLockError:
 
 
 def _differs(name: str, sums: dict[str, str], repository: Repository) -> bool:
-    from reespack.lock.document import input_sums
+    from reespack.locking.document import input_sums
 
     now = input_sums(repository.read_bytes(name))
     return any(sums.get(kind) not in {None, now[kind]} for kind in now)
@@ -181,7 +181,7 @@ def _allowed_hashes(
     with or without CUDA, virtual-packages.yml beside the sources; and on its version. None when
     conda-lock cannot read the sources.
     """
-    from reespack.lock.asked import parse_sources, quiet_conda_lock
+    from reespack.locking.asked import parse_sources, quiet_conda_lock
 
     files = [repository.resolve(source) for source in sources]
     recorded = [str(channel["url"]) for channel in metadata.get("channels") or ()]

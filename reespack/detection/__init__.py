@@ -7,11 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from reespack.buildpack import Contribution
+from reespack.detection.verdicts import VerdictTable
+from reespack.detection.vocabulary import misspelt, present_files
 from reespack.errors import BuildpackError, DetectError, ReespackError, RefusedError
 from reespack.languages import choose_version
 from reespack.model import BINDER_FOLDERS, Detection, Note, Repository, Target, Verdict
-from reespack.verdicts import VerdictTable
-from reespack.vocabulary import misspelt, present_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from reespack.additions import Requests, with_additions
-from reespack.apt_requirements import map_system_packages
 from reespack.buildpack import Contribution
 from reespack.errors import DetectError, SpecError
 from reespack.model import EnvironmentSpec, Note, PipOptions, Verdict
+from reespack.spec.additions import Requests, with_additions
+from reespack.spec.apt_requirements import map_system_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

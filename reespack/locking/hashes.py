@@ -8,13 +8,13 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import canonicalize_name
 
 from reespack.errors import LockError
-from reespack.lock.pip_half import name_of
+from reespack.locking.pip_half import name_of
 from reespack.model import ADDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reespack.lock.pip_half import PipRequest
+    from reespack.locking.pip_half import PipRequest
     from reespack.model import LockedPip, PipRequirement
 
 __all__ = ["File", "allowed", "file_name", "require_hashes", "sha256_of"]

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from reespack.channels import ANACONDA, ChannelSettings, without_credentials
-from reespack.condarc import Condarc, load_condarc
+from reespack.config.condarc import Condarc, load_condarc
+from reespack.config.pip_settings import load_package_index
+from reespack.config.settings_file import SETTINGS, parse_text, read_settings, unknown_variable
 from reespack.cores import available_cores
 from reespack.errors import ConfigError
-from reespack.pip_settings import load_package_index
-from reespack.settings_file import SETTINGS, parse_text, read_settings, unknown_variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from reespack.errors import RepositoryError, UsageError
-from reespack.git import git, git_failure, has_git, without_secrets
 from reespack.model import Repository
 from reespack.progress import QUIET
+from reespack.repository.git import git, git_failure, has_git, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,7 +249,7 @@ def _from_git(  # noqa: PLR0913 - see open_repository
     offline: bool,
     progress: Progress,
 ) -> Repository:
-    from reespack.checkout import Remote, check_out, resolve_ref
+    from reespack.repository.checkout import Remote, check_out, resolve_ref
     from reespack.store import Cache
 
     if meant.url is not None:
