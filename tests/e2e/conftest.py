@@ -15,6 +15,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+# several test modules know sites.py
+sys.path.insert(0, str(Path(__file__).parent))
+
+from sites import Site
+
 TOP = Path(__file__).resolve().parents[2]
 REQUIREMENTS = (
     "attrs",
@@ -50,3 +55,9 @@ def wheelhouse() -> Path:
 def python_version() -> str:
     """Return the `X.Y` of the Python that the channel has for certain: the one running here."""
     return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, wheelhouse: Path, python_version: str) -> Site:
+    """Return a user's machine, whose cache all tests of a session share."""
+    return Site(tmp_path_factory.mktemp("site"), wheelhouse, python_version)

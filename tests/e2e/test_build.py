@@ -10,76 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from sites import Site, only, repository
 
 EXECUTE = Path(sys.executable).with_name("jupyter-execute")
 DEMO = Path(__file__).resolve().parents[2] / "fixtures" / "demo" / "repository"
-
-
-class Site(NamedTuple):
-    """A user's machine: folders for the cache and for what is built, and where channels are."""
-
-    folder: Path
-    channel: Path
-    python: str
-
-    @property
-    def cache(self) -> Path:
-        return self.folder / "cache"
-
-    def command(self, *words: str | Path) -> list[str]:
-        return [sys.executable, "-m", "reespack", *map(str, words)]
-
-    def environ(self) -> dict[str, str]:
-        return {
-            **os.environ,
-            "REESPACK_CACHE": str(self.cache),
-            "REESPACK_DEFAULT_PYTHON": self.python,
-            "REESPACK_CHANNEL_ALIAS": f"conda-forge={self.channel}",
-        }
-
-    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*words),
-            check=False,
-            capture_output=True,
-            text=True,
-            env=self.environ(),
-            cwd=self.folder,
-        )
-
-    def succeed(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        ended = self.run(*words)
-        assert ended.returncode == 0, ended.stderr
-        return ended
-
-    def fail(self, exit_code: int, *words: str | Path) -> str:
-        ended = self.run(*words)
-        assert ended.returncode == exit_code, ended.stderr
-        assert "Traceback" not in ended.stderr
-        assert "error: " in ended.stderr
-        return ended.stderr
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, wheelhouse: Path, python_version: str) -> Site:
-    return Site(tmp_path_factory.mktemp("site"), wheelhouse, python_version)
-
-
-def repository(folder: Path, **files: str) -> Path:
-    folder.mkdir(parents=True)
-    for name, content in files.items():
-        path = folder / name.replace("__", ".")
-        path.write_text(content)
-        path.chmod(0o755 if content.startswith("#!") else 0o644)
-    return folder
-
-
-def only(folder: Path, pattern: str) -> Path:
-    (path,) = folder.glob(pattern)
-    return path
 
 
 def execute(environment: Path, notebook: Path, folder: Path) -> str:
