@@ -15,7 +15,7 @@ import pytest
 from sites import Site, only, repository
 
 EXECUTE = Path(sys.executable).with_name("jupyter-execute")
-DEMO = Path(__file__).resolve().parents[2] / "fixtures" / "demo" / "repository"
+DEMO = Path(__file__).resolve().parents[2] / "fixtures" / "demo" / "sea-ice"
 
 
 def execute(environment: Path, notebook: Path, folder: Path) -> str:
@@ -52,7 +52,7 @@ def elsewhere(site: Site) -> tuple[Path, Path, bytes]:
     folder = site.folder / "elsewhere"
     own = Site(folder / "builder", site.channel, site.python)
     own.folder.mkdir(parents=True)
-    own.succeed("build", DEMO, "-o", folder / "dist", "--name", "sea-ice")
+    own.succeed("build", DEMO, "-o", folder / "dist")
     shutil.rmtree(own.folder)
     archive = only(folder / "dist", "sea-ice-*.tar.zst")
     second, third = folder / "second", folder / "third"
