@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.experiments import all_experiments
 from benchmarks.ground import TOP, Ground
 from benchmarks.report import machine, table, write_results
+
+if TYPE_CHECKING:
+    from benchmarks.harness import Samples
+    from benchmarks.row import Row
 
 FEWEST = 5
 
@@ -18,6 +24,7 @@ FEWEST = 5
 def main() -> int:
     """Measure what was asked for; return the exit code."""
     given = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was begun is ended
     pattern = re.compile(given.rows)
     experiments = all_experiments()
     if given.list:
@@ -25,17 +32,23 @@ def main() -> int:
         return 0
     folder = Path(os.environ.get("REESPACK_BENCH_FOLDER", TOP / ".cache" / "bench")).absolute()
     ground = Ground(folder, say=_say)
-    rows, samples = [], {}
-    for experiment in experiments:
-        claims = [claim for claim in experiment.claims if pattern.search(claim.name)]
-        if claims:
-            found, runs = experiment.conduct(claims, ground, runs=given.runs, say=_say)
-            rows += found
-            samples[experiment.name] = runs
+    rows: list[Row] = []
+    samples: dict[str, dict[str, Samples]] = {}
+    try:
+        for experiment in experiments:
+            claims = [claim for claim in experiment.claims if pattern.search(claim.name)]
+            if claims:
+                found, runs = experiment.conduct(claims, ground, runs=given.runs, say=_say)
+                rows += found
+                samples[experiment.name] = runs
+        environments = ground.describe()
+    finally:
+        if not given.keep:
+            ground.clean()
     if not rows:
         _say(f"no row is called {given.rows}; --list shows them all")
         return 2
-    host, environments = machine(folder), ground.describe()
+    host = machine(folder)
     print(f"{host['cpu']}, {host['cores']} cores, {host['file system']}; {given.runs} runs")
     for name, facts in environments.items():
         print(
@@ -49,8 +62,6 @@ def main() -> int:
     about = {"machine": host, "environments": environments, "runs": given.runs}
     target = write_results(rows, samples, about=about)
     print(f"every run is in {os.path.relpath(target)}")
-    if not given.keep:
-        ground.clean()
     return 0 if all(row.passed for row in rows) else 1
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks.experiment import Claim, Experiment
 from benchmarks.ground import EXTRAS, LARGE, PROGRAMS, SMALL, Ground, Size
-from benchmarks.harness import Contender, remove
+from benchmarks.harness import Task, remove
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from benchmarks.experiment import Check, Makers
+    from benchmarks.harness import Contender
     from benchmarks.row import Kind
 
 __all__ = ["all_experiments"]
@@ -80,44 +80,44 @@ def _pack(size: Size) -> Experiment:
     )  # fmt: skip
 
     def contenders(ground: Ground) -> Makers:
-        out = ground.work / f"pack-{size.name}"
-        remove(out)
-        out.mkdir()
+        def packer(prefix: Path, name: str, *command: str | Path) -> Contender:
+            def task(turn: int) -> Task:
+                archive = ground.work / f"pack-{size.name}-{turn}-{name}"
+                words = (*command, archive)
+                return Task(command=words, cwd=prefix, output=archive, leftovers=(archive,))
+
+            return task
+
+        def own(environment: Callable[[Ground, Size], Path], name: str) -> Contender:
+            prefix = environment(ground, size)
+            script = PROGRAMS / "pack_prefix.py"
+            return packer(prefix, name, ground.python, script, ground.platform, prefix)
+
+        def peer(name: str, *command: str | Path) -> Contender:
+            return packer(ground.peer_build(size), name, *command)
+
         conda_pack = (ground.program("conda-pack"), "--prefix", "env", "--output")
-        pipe = 'tar -cf - "$1" | zstd -3 -T0 > "$2"'
-
-        def packer(command: Sequence[str | Path], archive: str) -> Contender:
-            target = out / archive
-            return Contender(
-                command=(*command, target),
-                before=lambda _turn: remove(target),
-                output=target,
-                cwd=ground.peer_build(size),
-            )
-
-        def own(prefix: Path, archive: str) -> Contender:
-            script = (ground.python, PROGRAMS / "pack_prefix.py", prefix, out / archive)
-            return Contender(
-                command=(*script, ground.platform),
-                before=lambda _turn: remove(out / archive),
-                output=out / archive,
-            )
-
+        pipe = 'tar -cf - env | zstd -3 -T0 > "$1"'
         return {
-            ours: lambda: own(ground.peer_build(size) / "env", "ours.tar.zst"),
-            "conda-pack tar.gz": lambda: packer(conda_pack, "peer.tar.gz"),
-            "conda-pack tar.zst": lambda: packer(conda_pack, "peer.tar.zst"),
-            "tar": lambda: packer(("sh", "-c", pipe, "sh", "env"), "plain.tar.zst"),
-            with_it: lambda: own(_with_bytecode(ground, size), "with.tar.zst"),
-            without: lambda: own(_without_bytecode(ground, size), "without.tar.zst"),
+            ours: lambda: own(_as_installed, "ours.tar.zst"),
+            "conda-pack tar.gz": lambda: peer("peer.tar.gz", *conda_pack),
+            "conda-pack tar.zst": lambda: peer("peer.tar.zst", *conda_pack),
+            "tar": lambda: peer("plain.tar.zst", "sh", "-c", pipe, "sh"),
+            with_it: lambda: own(_with_bytecode, "with.tar.zst"),
+            without: lambda: own(_without_bytecode, "without.tar.zst"),
         }
 
     return Experiment(name=f"pack{row}", claims=claims, contenders=contenders)
 
 
+def _as_installed(ground: Ground, size: Size) -> Path:
+    """Return the environment that the pipeline installed."""
+    return ground.peer_build(size) / "env"
+
+
 def _with_bytecode(ground: Ground, size: Size) -> Path:
     """Return the environment that reespack builds, bytecode included."""
-    target = ground.work / f"bytecode-{size.name}" / "with"
+    target = ground.work / f"bytecode-{size.name}"
     if not target.exists():
         ground.run(*ground.unpack_command(size, target))
     return target
@@ -125,7 +125,7 @@ def _with_bytecode(ground: Ground, size: Size) -> Path:
 
 def _without_bytecode(ground: Ground, size: Size) -> Path:
     """Return the same environment, its bytecode deleted."""
-    target = ground.work / f"bytecode-{size.name}" / "without"
+    target = ground.work / f"no-bytecode-{size.name}"
     if not target.exists():
         ground.run(*ground.unpack_command(size, target))
         remove(*list(target.rglob("__pycache__")))
@@ -150,25 +150,26 @@ def _unpack(size: Size) -> Experiment:
     )  # fmt: skip
 
     def contenders(ground: Ground) -> Makers:
-        target = ground.work / "unpack"
+        def own() -> Contender:
+            def task(turn: int) -> Task:
+                target = ground.work / f"unpack-{size.name}-{turn}-ours"
+                return Task(command=ground.unpack_command(size, target), leftovers=(target,))
 
-        def fresh(_turn: int) -> None:
-            remove(target)
-            target.mkdir()
+            return task
 
         def peer(archive: str) -> Contender:
-            return Contender(
-                command=ground.peer_unpack_command(ground.peer_build(size) / archive, target),
-                before=fresh,
-                after=lambda _turn: remove(target),
-            )
+            packed = ground.peer_build(size) / archive
+
+            def task(turn: int) -> Task:
+                target = ground.work / f"unpack-{size.name}-{turn}-{archive}"
+                target.mkdir()
+                command = ground.peer_unpack_command(packed, target)
+                return Task(command=command, leftovers=(target,))
+
+            return task
 
         return {
-            "reespack": lambda: Contender(
-                command=ground.unpack_command(size, target),
-                before=lambda _turn: remove(target),
-                after=lambda _turn: remove(target),
-            ),
+            "reespack": own,
             "tar.zst": lambda: peer("env.tar.zst"),
             "tar.gz": lambda: peer("env.tar.gz"),
         }
@@ -196,20 +197,22 @@ def _start() -> Experiment:
     def contenders(ground: Ground) -> Makers:
         reespack = ground.program("reespack")
 
+        def always(*command: str | Path, environ: dict[str, str] | None = None) -> Contender:
+            return lambda _turn: Task(command=command, environ=environ or {})
+
+        def detect() -> Contender:
+            environ = ground.environ(ground.build(SMALL) / "cache")
+            return always(reespack, "detect", ground.repository(SMALL), environ=environ)
+
         def rebuild(size: Size) -> Contender:
             built = ground.build(size)
-            return Contender(
-                command=ground.build_command(ground.repository(size), built / "dist"),
-                environ=ground.environ(built / "cache"),
-            )
+            command = ground.build_command(ground.repository(size), built / "dist")
+            return always(*command, environ=ground.environ(built / "cache"))
 
         return {
-            "python": lambda: Contender(command=(ground.python, "-c", "pass")),
-            "help": lambda: Contender(command=(reespack, "--help")),
-            "detect": lambda: Contender(
-                command=(reespack, "detect", ground.repository(SMALL)),
-                environ=ground.environ(ground.build(SMALL) / "cache"),
-            ),
+            "python": lambda: always(ground.python, "-c", "pass"),
+            "help": lambda: always(reespack, "--help"),
+            "detect": detect,
             "rebuild small": lambda: rebuild(SMALL),
             "rebuild large": lambda: rebuild(LARGE),
         }
@@ -236,91 +239,72 @@ def _build_claims(name: str, size: Size, what: str, limit: float) -> tuple[Claim
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sides:
-    """Both sides of a build: their caches, and folders for what comes out."""
+def _sides(
+    name: str, size: Size, caches: Callable[[Ground, str, str], Path], *, extras: bool = False
+) -> Callable[[Ground], Makers]:
+    """Return both sides of a build.
 
-    ground: Ground
-    size: Size
-    name: str
+    `caches` gets a side ("reespack" or "peer") and the name of a folder for a run, and returns the
+    cache to begin with. With `extras` each run requires one package more, another each time.
+    """
 
-    def contenders(
-        self,
-        *,
-        ours: Callable[[], Path],
-        peer: Callable[[], Path],
-        prepare: Callable[[Path], None] = lambda _cache: None,
-        extra: Callable[[int], str | None] = lambda _turn: None,
-    ) -> Makers:
-        """Return both.
+    def contenders(ground: Ground) -> Makers:
+        def extra(turn: int) -> str | None:
+            return EXTRAS[turn] if extras else None
 
-        `ours` and `peer` return the caches; `prepare` gets the cache before each run; `extra`
-        names a requirement that the run adds.
-        """
-        ground, name = self.ground, f"{self.name}-{self.size.name}"
-        output, work = ground.work / f"{name}-dist", ground.work / f"{name}-peer"
+        def ours(turn: int) -> Task:
+            run = f"{name}-{size.name}-{turn}-ours"
+            repository = ground.repository(size, name=f"{name}-{size.name}", extra=extra(turn))
+            output, cache = ground.work / run, caches(ground, "reespack", f"{run}-cache")
+            return Task(
+                command=ground.build_command(repository, output),
+                environ=ground.environ(cache),
+                leftovers=(output, cache),
+            )
 
-        def before(turn: int) -> None:
-            ground.repository(self.size, name=name, extra=extra(turn))
-            remove(output)
-            prepare(ours())
-
-        def peer_before(turn: int) -> None:
-            ground.peer_input(self.size, name=name, extra=extra(turn))
-            remove(work)
+        def peer(turn: int) -> Task:
+            run = f"{name}-{size.name}-{turn}-peer"
+            given = ground.peer_input(size, name=f"{name}-{size.name}", extra=extra(turn))
+            work, cache = ground.work / run, caches(ground, "peer", f"{run}-cache")
             work.mkdir()
-            prepare(peer())
+            return Task(
+                command=ground.peer_command(given, work, cache),
+                environ=ground.environ(cache),
+                leftovers=(work, cache),
+            )
 
-        return {
-            "reespack": lambda: Contender(
-                command=ground.build_command(ground.repository(self.size, name=name), output),
-                environ=ground.environ(ours()),
-                before=before,
-                after=lambda _turn: remove(output),
-            ),
-            "pipeline": lambda: Contender(
-                command=ground.peer_command(ground.peer_input(self.size, name=name), work, peer()),
-                environ=ground.environ(peer()),
-                before=peer_before,
-                after=lambda _turn: remove(work),
-            ),
-        }
+        return {"reespack": lambda: ours, "pipeline": lambda: peer}
+
+    return contenders
 
 
 def _build(size: Size) -> Experiment:
-    def contenders(ground: Ground) -> Makers:
-        return _Sides(ground=ground, size=size, name="build").contenders(
-            ours=cache(lambda: ground.snapshot(ground.build(size), f"build-{size.name}")),
-            peer=cache(lambda: ground.snapshot(ground.peer_build(size), f"build-peer-{size.name}")),
-            prepare=ground.forget_all_but_packages,
-        )
+    def caches(ground: Ground, side: str, folder: str) -> Path:
+        cache = ground.snapshot(side, size, folder)
+        ground.forget_all_but_packages(cache)
+        return cache
 
     claims = _build_claims("build", size, "build, packages cached", 0.45)
+    contenders = _sides("build", size, caches)
     return Experiment(name=f"build[{size.name}]", claims=claims, contenders=contenders)
 
 
 def _add(size: Size) -> Experiment:
-    def contenders(ground: Ground) -> Makers:
-        return _Sides(ground=ground, size=size, name="add").contenders(
-            ours=cache(lambda: ground.snapshot(ground.build(size), f"add-{size.name}")),
-            peer=cache(lambda: ground.snapshot(ground.peer_build(size), f"add-peer-{size.name}")),
-            extra=lambda turn: EXTRAS[turn],
-        )
+    def caches(ground: Ground, side: str, folder: str) -> Path:
+        return ground.snapshot(side, size, folder)
 
     claims = _build_claims("add", size, "one requirement added", 0.4)
-    most = len(EXTRAS) - 1  # one more than once would come from the cache
+    contenders = _sides("add", size, caches, extras=True)
+    most = len(EXTRAS) - 1
     return Experiment(name=f"add[{size.name}]", claims=claims, contenders=contenders, most=most)
 
 
 def _first(size: Size) -> Experiment:
-    def contenders(ground: Ground) -> Makers:
-        return _Sides(ground=ground, size=size, name="first").contenders(
-            ours=lambda: ground.work / "first-cache",
-            peer=lambda: ground.work / "first-cache-peer",
-            prepare=remove,
-        )
+    def caches(ground: Ground, _side: str, folder: str) -> Path:
+        return ground.work / folder
 
     claims = _build_claims("first", size, "very first build", 1.3)
+    contenders = _sides("first", size, caches)
     return Experiment(name=f"first[{size.name}]", claims=claims, contenders=contenders)
 
 
@@ -349,7 +333,8 @@ def _imports(size: Size) -> Experiment:
     def contenders(ground: Ground) -> Makers:
         def imports(unpacked: Callable[[Size], Path], code: str) -> Contender:
             python = unpacked(size) / "env" / "bin" / "python"
-            return Contender(command=(python, "-c", code), environ=_read_only(ground))
+            task = Task(command=(python, "-c", code), environ=_read_only(ground))
+            return lambda _turn: task
 
         sides = {"reespack": ground.unpacked, "conda-pack": ground.peer_unpacked}
         return {
@@ -370,11 +355,12 @@ def _kernel(size: Size) -> Experiment:
 
     def contenders(ground: Ground) -> Makers:
         def first_reply(unpacked: Callable[[Size], Path]) -> Contender:
-            return Contender(
+            task = Task(
                 command=(ground.python, PROGRAMS / "first_reply.py", unpacked(size) / "env"),
                 environ={**_read_only(ground), "IPYTHONDIR": str(ground.work / "ipython")},
                 reports=True,
             )
+            return lambda _turn: task
 
         return {
             "reespack": partial(first_reply, ground.unpacked),

@@ -57,12 +57,13 @@ class Ground:
 
     def __init__(self, folder: Path, *, say: Callable[[str], None]) -> None:
         self.folder = folder
-        self.work = folder / "work"
+        self.work = folder / f"work-{os.getpid()}"
         self.log = self.work / "output.log"
         self._say = say
         self._ready: dict[tuple[str, str], Path] = {}
-        remove(self.work)
         self.work.mkdir(parents=True)
+        # Where there is ext4, lay what comes next far from what other runs deleted (chattr(1), T).
+        subprocess.run(["chattr", "+T", self.work], check=False, stderr=subprocess.DEVNULL)
 
     def clean(self) -> None:
         """Remove all but the channel."""
@@ -261,12 +262,11 @@ class Ground:
 
     # --- caches ------------------------------------------------------------------------------
 
-    def snapshot(self, folder: Path, name: str) -> Path:
+    def snapshot(self, side: str, size: Size, name: str) -> Path:
         """Return a copy of a build's cache, of hard links: to change it and keep the first."""
-        target = self.work / "snapshots" / name
-        remove(target)
-        target.parent.mkdir(exist_ok=True)
-        self.run("cp", "-al", folder / "cache", target)
+        target = self.work / name
+        built = self.build(size) if side == "reespack" else self.peer_build(size)
+        self.run("cp", "-al", built / "cache", target)
         return target
 
     @staticmethod

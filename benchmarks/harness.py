@@ -1,9 +1,11 @@
 """Run programs one after the other, and take their figures from the kernel.
 
 A contender is a command that runs as a whole process. The contenders of an experiment take turns
-(A B C A B C ...), so that whatever else the machine does meets all of them alike. What comes before
-a run (a fresh folder, a cache emptied) and after it (folders removed) is not timed, and dirty pages
-are written to the disk before the clock starts.
+(A B C A B C ...), so that whatever else the machine does meets all of them alike. What is prepared
+before a run (a fresh folder, a copy of a cache) is not timed, and dirty pages are written to the
+disk before the clock starts. Nothing is removed until an experiment is over: an ext4 without a
+journal avoids inodes that were deleted in the last minutes, and making files becomes several times
+slower where there were many (`recently_deleted` in fs/ext4/ialloc.c).
 """
 
 from __future__ import annotations
@@ -15,12 +17,10 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-__all__ = ["Contender", "FailedRunError", "Run", "Samples", "compete", "remove"]
-
-Step = Callable[[int], None]
+__all__ = ["Contender", "FailedRunError", "Run", "Samples", "Task", "compete", "remove"]
 
 
 class FailedRunError(Exception):
@@ -28,26 +28,23 @@ class FailedRunError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
-    """A command, and what has to be so before each of its runs.
+class Task:
+    """One run to come: a command, and what is there for it alone.
 
-    `before` and `after` get the number of the run: 0 for the warm-up, then 1, 2, ... `output` is
-    the file whose size in bytes counts. With `reports`, the command times itself: the last line it
-    prints is `{"seconds": ...}`.
+    `output` is the file whose size in bytes counts. With `reports`, the command times itself: the
+    last line it prints is `{"seconds": ...}`. `leftovers` are removed when the experiment is over.
     """
 
-    command: Sequence[str | Path] | Callable[[int], Sequence[str | Path]]
+    command: Sequence[str | Path]
     environ: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
-    before: Step | None = None
-    after: Step | None = None
     output: Path | None = None
     reports: bool = False
+    leftovers: tuple[Path, ...] = ()
 
-    def words(self, turn: int) -> list[str]:
-        """Return the command of one run."""
-        command = self.command(turn) if callable(self.command) else self.command
-        return [str(word) for word in command]
+
+Contender = Callable[[int], Task]
+"""Prepares a run, untimed, by its number: 0 for the warm-up, then 1, 2, ..."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +52,7 @@ class Run:
     """One run: seconds by the wall clock and of processor time, and bytes.
 
     `memory` is the largest resident set of any one process among the command and its children
-    (`ru_maxrss`, getrusage(2)); `size` that of the contender's output.
+    (`ru_maxrss`, getrusage(2)); `size` that of the task's output.
     """
 
     wall: float
@@ -104,30 +101,31 @@ def compete(
     Raises FailedRunError.
     """
     found: dict[str, list[Run]] = {name: [] for name in contenders}
-    for turn in range(0 if warm_up else 1, runs + 1):
-        for name, contender in contenders.items():
-            run = _run(contender, turn, log)
-            label = f"run {turn}" if turn else "warm-up"
-            say(f"    {name}, {label}: {run.wall:.3f} s, {run.memory / 1e6:.0f} MB")
-            if turn:
-                found[name].append(run)
+    leftovers: list[Path] = []
+    try:
+        for turn in range(0 if warm_up else 1, runs + 1):
+            for name, contender in contenders.items():
+                task = contender(turn)
+                leftovers += task.leftovers
+                run = _run(task, log)
+                label = f"run {turn}" if turn else "warm-up"
+                say(f"    {name}, {label}: {run.wall:.3f} s, {run.memory / 1e6:.0f} MB")
+                if turn:
+                    found[name].append(run)
+    finally:
+        remove(*leftovers)
     return {name: Samples(tuple(each)) for name, each in found.items()}
 
 
-def _run(contender: Contender, turn: int, log: Path) -> Run:
-    if contender.before:
-        contender.before(turn)
-    words = contender.words(turn)
-    environ = {**_environ(), **contender.environ}
+def _run(task: Task, log: Path) -> Run:
+    words = [str(word) for word in task.command]
     os.sync()
-    run = _timed(words, environ, contender.cwd or log.parent, log)
-    size = contender.output.stat().st_size if contender.output else None
-    run = Run(**{**asdict(run), "size": size})
-    if contender.reports:
-        run = Run(**{**asdict(run), "wall": _reported(log)})
-    if contender.after:
-        contender.after(turn)
-    return run
+    run = _timed(words, {**_environ(), **task.environ}, task.cwd or log.parent, log)
+    return replace(
+        run,
+        size=task.output.stat().st_size if task.output else None,
+        wall=_reported(log) if task.reports else run.wall,
+    )
 
 
 def _environ() -> dict[str, str]:

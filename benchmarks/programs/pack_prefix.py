@@ -1,6 +1,6 @@
 """The pack phase alone, as a whole process.
 
-pack_prefix.py PREFIX ARCHIVE PLATFORM
+pack_prefix.py PLATFORM PREFIX ARCHIVE
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from reespack.pack import pack
 
 
 def main() -> None:
-    prefix, archive, platform = sys.argv[1:]
+    platform, prefix, archive = sys.argv[1:]
     pack(
         Prefix(path=Path(prefix), lock=PlatformLock(platform=platform, conda=())),
         target=Path(archive),
