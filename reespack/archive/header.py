@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reespack.archive.listing import Member
 
-__all__ = ["BLOCK", "END", "header", "padding"]
+__all__ = ["BLOCK", "END", "header", "member_size", "padding"]
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
@@ -59,6 +59,15 @@ def header(member: Member, mtime: int) -> bytes:
     if len(target) > _NAME_LENGTH:
         block = _long(target, b"K") + block
     return block
+
+
+def member_size(member: Member) -> int:
+    """Return how many bytes a member takes in a tar file: header, content and padding."""
+    name = len(os.fsencode(member.path)) + (member.kind == "dir")
+    target = len(os.fsencode(member.value)) if member.is_link else 0
+    longs = [length + 1 for length in (name, target) if length > _NAME_LENGTH]
+    extra = sum(BLOCK + length + padding(length) for length in longs)
+    return BLOCK + extra + member.size + padding(member.size)
 
 
 def _block(  # noqa: PLR0913, PLR0917 - a header's fields

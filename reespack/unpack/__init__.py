@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +16,10 @@ from reespack.archive.listing import Member
 from reespack.errors import UnpackError
 from reespack.files import current_umask, temporary_folder
 from reespack.progress import QUIET
-from reespack.unpack.extract import extract, finish, write_file
-from reespack.unpack.stream import TarStream, blocks, read_listing, read_unlisted
+from reespack.unpack.extract import extract, finish, make_folders, write_file
+from reespack.unpack.head import PLACEHOLDERS_MEMBER, open_stream, read_head
+from reespack.unpack.processes import extract_in_processes, split
+from reespack.unpack.stream import TarStream, read_unlisted
 from reespack.unpack.verify import Damage, Verification, verify
 
 if TYPE_CHECKING:
@@ -90,28 +91,30 @@ def read_manifest(archive: Path) -> bytes:
 def _extract_tar(
     archive: Path, root: Path, place: Path, threads: int, progress: Progress
 ) -> tuple[bytes, tuple[Member, ...]]:
-    workers = max(1, threads)
-    with ThreadPoolExecutor(workers) as pool:
-        pieces = blocks(archive, pool, workers + 1)
-        with contextlib.closing(pieces):  # type: ignore[type-var]
-            stream = TarStream(pieces)
-            manifest = read_unlisted(stream, MANIFEST)
-            listing, members = read_listing(stream)
-            total = sum(member.size for member in members)
-            with progress.task("unpacking", total=total, unit="bytes") as advance:
-                extract(
-                    stream,
-                    members,
+    with open_stream(archive) as stream:
+        head = read_head(stream, os.fsencode(place))
+        total = sum(member.size for member in head.members)
+        make_folders(root, head.members)
+        with progress.task("unpacking", total=total, unit="bytes") as advance:
+            write_file(root, PLACEHOLDERS_MEMBER, head.placeholders, stream.mtime)
+            ranges = split(archive, head) if threads > 1 else ()
+            if len(ranges) > 1:
+                extract_in_processes(
+                    archive,
                     root,
-                    prefix=os.fsencode(place),
-                    pool=pool,
-                    ahead=2 * workers,
+                    head,
+                    ranges,
+                    mtime=stream.mtime,
+                    processes=threads,
                     advance=advance,
                 )
-    write_file(root, Member(MANIFEST, "0644", 0, "-"), manifest, stream.mtime)
-    write_file(root, Member(LISTING, "0644", 0, "-"), listing, stream.mtime)
-    finish(root, members, stream.mtime)
-    return manifest, members
+            else:
+                extract(stream, head.body, root, head.mending, advance)
+                stream.require_end()
+    for path, content in ((MANIFEST, head.manifest), (LISTING, head.listing)):
+        write_file(root, Member(path, "0644", 0, "-"), content, stream.mtime)
+    finish(root, head.members, stream.mtime)
+    return head.manifest, head.members
 
 
 def _require_free(place: Path) -> None:

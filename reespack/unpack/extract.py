@@ -1,10 +1,10 @@
-"""Writing an archive's members to disk: checked, mended, in several threads, each file once."""
+"""Writing an archive's members to disk: checked, mended, each file once."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +15,16 @@ from reespack.unpack.stream import require_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from concurrent.futures import Executor, Future
     from pathlib import Path
 
     from reespack.archive.listing import Member
     from reespack.unpack.stream import TarStream
 
-__all__ = ["Mending", "extract", "finish", "no_mending", "read_mending", "write_file"]
+__all__ = ["Mending", "extract", "finish", "make_folders", "read_mending", "write_file"]
 
 LARGE = 1 << 23
-"""Bytes from which on a file is written as it streams, instead of by another thread."""
+"""Bytes from which on a file is written as it streams, instead of at once."""
 
-_BATCH_SIZE = 1 << 21
-_BATCH_COUNT = 256
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODES = {"0644": 0o644, "0755": 0o755}
 
@@ -68,68 +65,36 @@ def read_mending(content: bytes, prefix: bytes) -> Mending:
     return Mending(texts=placeholders[0], records=records, prefix=prefix)
 
 
-def no_mending() -> Mending:
-    """Return what mends nothing."""
-    return Mending(texts=[], records={}, prefix=b"")
-
-
-def extract(  # noqa: PLR0913 - what comes in, where it goes, and who does it
+def extract(
     stream: TarStream,
     members: Iterable[Member],
     root: Path,
-    *,
-    prefix: bytes,
-    pool: Executor,
-    ahead: int,
+    mending: Mending,
     advance: Callable[[int], None],
 ) -> None:
-    """Write all members below `root`, which is new; links and times are `finish`'s."""
-    mending = no_mending()
-    pending: deque[Future[None]] = deque()
-    batch: list[tuple[Member, memoryview]] = []
-    size = 0
+    """Write the files among the next `members` below `root`; links and folders are others' task.
 
-    def submit() -> None:
-        nonlocal batch, size
-        pending.append(pool.submit(_write_batch, batch, root, mending, stream.mtime))
-        batch, size = [], 0
-        while len(pending) > ahead:
-            pending.popleft().result()
-
-    try:
-        for member in members:
-            require_header(stream, member)
-            if member.kind == "dir":
-                os.mkdir(f"{root}/{member.path}", 0o700)  # noqa: PTH102 - runs for every folder
-            elif member.size >= LARGE:
-                _write_large(stream, member, root, mending)
-            elif member.is_file:
-                content = stream.take(member.size)
-                stream.take(padding(member.size))
-                if member.path == PLACEHOLDERS:
-                    _check(member, hashlib.sha256(content).hexdigest())
-                    mending = read_mending(bytes(content), prefix)
-                batch.append((member, content))
-                size += member.size
-                if size > _BATCH_SIZE or len(batch) >= _BATCH_COUNT:
-                    submit()
-            advance(member.size)
-        submit()
-        stream.require_end()
-    finally:
-        while pending:
-            pending.popleft().result()
+    One thread, on purpose: in Python, threads that write small files wait for each other.
+    """
+    for member in members:
+        require_header(stream, member)
+        if member.size >= LARGE:
+            _write_large(stream, member, root, mending)
+        elif member.is_file:
+            content: memoryview | bytes = stream.take(member.size)
+            _check(member, hashlib.sha256(content).hexdigest())
+            stream.take(padding(member.size))
+            if member.path in mending.records:
+                content = mending.mended(member, bytes(content))
+            write_file(root, member, content, stream.mtime)
+        advance(member.size)
 
 
-def _write_batch(
-    batch: list[tuple[Member, memoryview]], root: Path, mending: Mending, mtime: int
-) -> None:
-    for member, content in batch:
-        _check(member, hashlib.sha256(content).hexdigest())
-        final: memoryview | bytes = content
-        if member.path in mending.records:
-            final = mending.mended(member, bytes(content))
-        write_file(root, member, final, mtime)
+def make_folders(root: Path, members: Iterable[Member]) -> None:
+    """Make all folders."""
+    for member in members:
+        if member.kind == "dir":
+            os.mkdir(f"{root}/{member.path}", 0o700)  # noqa: PTH102 - names are strings here
 
 
 def write_file(root: Path, member: Member, content: memoryview | bytes, mtime: int) -> None:
@@ -178,8 +143,9 @@ def _mend_written(member: Member, path: str, handle: int, mending: Mending) -> N
 
 
 def _seal(handle: int, mode: int, mtime: int) -> None:
-    """Give a file its mode, whatever the umask, and its time."""
-    os.fchmod(handle, mode)
+    """Give a file its mode, if the umask took some of it, and its time."""
+    if stat.S_IMODE(os.fstat(handle).st_mode) != mode:
+        os.fchmod(handle, mode)
     os.utime(handle, (mtime, mtime))
 
 

@@ -15,7 +15,7 @@ from reespack.archive.listing import Member, parse_listing
 from reespack.errors import UnpackError, VerificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from concurrent.futures import Executor, Future
     from pathlib import Path
 
@@ -79,7 +79,7 @@ def require_tar(archive: Path) -> str:
 
 def blocks(
     archive: Path, pool: Executor, ahead: int, *, damaged: list[str] | None = None
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """Yield an archive's plain bytes in pieces; frames are decompressed by `pool`, some ahead.
 
     Where there is no index (another program compressed it anew), they come one after the other.

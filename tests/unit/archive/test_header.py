@@ -4,7 +4,7 @@ import tarfile
 
 import pytest
 
-from reespack.archive.header import header
+from reespack.archive.header import header, member_size
 from reespack.archive.listing import Member
 
 
@@ -25,6 +25,7 @@ def test_headers_are_those_of_tarfile(length: int, kind: str) -> None:
     size = 7 if kind.startswith("0") else 0
     member = Member("é" + "n" * (length - 1), kind, size, "t" * length)
     assert header(member, 1_700_000_000) == by_tarfile(member)
+    assert member_size(member) == len(by_tarfile(member)) + (512 if size else 0)
 
 
 @pytest.mark.parametrize("size", [0, 1, 8 << 30, (8 << 30) - 1, 1 << 40])

@@ -12,7 +12,8 @@ from reespack.archive.header import END, header, padding
 from reespack.archive.listing import Member, format_listing
 from reespack.errors import UnpackError, VerificationError
 from reespack.files import sha256_bytes
-from reespack.unpack import read_manifest, unpack, verify
+from reespack.pack import blocks
+from reespack.unpack import processes, read_manifest, unpack, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,49 @@ def test_the_same_as_tar_and_conda_unpack(  # noqa: PLR0913, PLR0917 - fixtures
     subprocess.run(["tar", "-xf", archive, "-C", place], check=True)
     subprocess.run([place / "bin/conda-unpack"], check=True, env={}, cwd="/")
     assert tree(place) == mine
+
+
+@pytest.fixture
+def many_frames(
+    tmp_path: Path, prefix: Prefix, pack_it: Pack, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """An archive of small frames, which several processes unpack however small it is."""
+    monkeypatch.setattr(blocks, "FRAME_SIZE", 4096)
+    monkeypatch.setattr(blocks, "LARGE", 2048)
+    for name in ("_SMALLEST", "_BYTES", "_FILES"):
+        monkeypatch.setattr(processes, name, 1)
+    for number in range(100):
+        (prefix.path / f"lib/file{number}").write_text(f"{prefix.path}\n" * number)
+    return pack_it(prefix, tmp_path / "many.tar.zst").path
+
+
+def test_the_same_from_several_processes(tmp_path: Path, many_frames: Path, tree: Tree) -> None:
+    place = tmp_path / "x"
+    unpack(many_frames, place, threads=1)
+    alone = tree(place)
+    place.rename(tmp_path / "aside")
+    unpack(many_frames, place, threads=3)
+    assert tree(place) == alone
+    assert len(find_frames(many_frames, "zst")) > 20
+
+
+def test_damage_that_another_process_finds_is_told_here(tmp_path: Path, many_frames: Path) -> None:
+    frame = find_frames(many_frames, "zst")[15]
+    whole = bytearray(many_frames.read_bytes())
+    whole[frame.offset + frame.length // 2] ^= 1
+    many_frames.write_bytes(whole)
+    with pytest.raises(VerificationError, match="damaged near byte"):
+        unpack(many_frames, tmp_path / "x", threads=3)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_process_that_dies_ends_in_an_error(
+    tmp_path: Path, many_frames: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_RUN", "sys.exit(3)")
+    with pytest.raises(UnpackError, match="ended too early"):
+        unpack(many_frames, tmp_path / "x", threads=3)
+    assert not (tmp_path / "x").exists()
 
 
 def test_files_are_mended_for_their_place(tmp_path: Path, archive: Path) -> None:
