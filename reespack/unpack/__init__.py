@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import STATE
 from reespack.archive.frames import form_of, plain
+from reespack.archive.header import END
 from reespack.archive.listing import Member
 from reespack.errors import UnpackError
 from reespack.files import current_umask, temporary_folder
@@ -110,7 +111,7 @@ def _extract_tar(
                 )
             else:
                 extract(stream, head.body, root, head.mending, advance)
-                stream.require_end()
+                stream.require_end(len(END))
     for path, content in ((MANIFEST, head.manifest), (LISTING, head.listing)):
         write_file(root, Member(path, "0644", 0, "-"), content, stream.mtime)
     finish(root, head.members, stream.mtime)

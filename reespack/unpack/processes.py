@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from reespack import errors
 from reespack.archive.frames import Frame, decompressed, find_frames, form_of
-from reespack.archive.header import member_size
+from reespack.archive.header import END, member_size
 from reespack.archive.listing import Member
 from reespack.errors import ReespackError, UnpackError
 from reespack.unpack.extract import extract, read_mending
@@ -77,6 +77,8 @@ def split(archive: Path, head: Head) -> tuple[Range, ...]:
         starts[place] = number
         place += member_size(member)
     starts[place] = len(head.members)
+    if sum(frame.size for frame in frames) < place + len(END):
+        return ()
     return tuple(_ranges(frames, head.members, starts))
 
 
@@ -193,7 +195,7 @@ def main() -> None:
                 stream = TarStream(decompressed(file.fileno(), frame) for frame in given.frames)
                 stream.mtime = task["mtime"]
                 extract(stream, given.members, root, mending, lambda _: None)
-                stream.require_end()
+                stream.require_end(0)
                 _answer({"done": sum(member.size for member in given.members)})
     except ReespackError as error:
         _answer({"error": type(error).__name__, "message": error.message, "hint": error.hint})

@@ -51,16 +51,20 @@ class TarStream:
             self._piece = memoryview(self._next())
         return self.take(min(most, len(self._piece)))
 
-    def require_end(self) -> None:
-        """Raise VerificationError unless nothing but zeros follows."""
+    def require_end(self, least: int) -> None:
+        """Raise VerificationError unless nothing but zeros follows, and at `least` so many."""
         rest = self._piece
+        count = 0
         while True:
+            count += len(rest)
             if any(rest):
                 raise VerificationError("the archive holds more than its listing says")
             piece = next(self._pieces, None)
             if piece is None:
-                return
+                break
             rest = memoryview(piece)
+        if count < least:
+            raise VerificationError("the archive is truncated", hint="fetch or build it again")
 
     def _next(self) -> bytes:
         for piece in self._pieces:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reespack.archive import LISTING, MANIFEST
 from reespack.archive.frames import form_of
-from reespack.archive.header import header, padding
+from reespack.archive.header import END, header, padding
 from reespack.errors import UnpackError, VerificationError
 from reespack.files import sha256_bytes, sha256_file
 from reespack.unpack.stream import TarStream, blocks, read_listing, read_unlisted
@@ -128,7 +128,7 @@ def _look_through(
                 damaged.append(Damage(path=member.path, problem=problem))
         else:
             try:
-                stream.require_end()
+                stream.require_end(len(END))
             except VerificationError as error:
                 damaged.append(Damage(path=None, problem=error.message))
     if not damaged:  # otherwise the files in the frame are named

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reespack.archive.frames import GzipCodec, ZstdCodec, find_frames
+from reespack.archive.frames import GzipCodec, ZstdCodec, find_frames, form_of, plain
 from reespack.archive.header import END, header, padding
 from reespack.archive.listing import Member, format_listing
 from reespack.errors import UnpackError, VerificationError
@@ -169,20 +169,30 @@ def found_wanting(archive: Path) -> bool:
         return "\n" not in error.message
 
 
+def means_the_same(archive: Path, kind: str, content: bytes) -> bool:
+    """Say whether a file still unpacks to `content`, its magic number intact."""
+    try:
+        return form_of(archive) == kind and b"".join(plain(archive, kind)) == content
+    except UnpackError:
+        return False
+
+
 @pytest.mark.parametrize("form", ["tar.zst", "tar.gz"])
 def test_a_flipped_byte_is_found_wherever_it_is(
     tmp_path: Path, prefix: Prefix, pack_it: Pack, form: str
 ) -> None:
     archive = pack_it(prefix, tmp_path / f"a.{form}", format=form).path
     whole = archive.read_bytes()
-    frames = find_frames(archive, "zst" if form == "tar.zst" else "gz")
+    kind = form.removeprefix("tar.")
+    frames = find_frames(archive, kind)
     end = frames[-1].offset + frames[-1].length
-    # A gzip member's time and system are no content, and under no checksum but the archive's own.
-    idle = {frame.offset + byte for frame in frames for byte in range(4, 10) if form == "tar.gz"}
-    for position in sorted({*range(0, end, end // 29)} - idle):
+    content = b"".join(plain(archive, kind))
+    for position in range(0, end, end // 29):
         broken = bytearray(whole)
         broken[position] ^= 0x10
         archive.write_bytes(broken)
+        if means_the_same(archive, kind, content):  # as in a header's time, or an unused bit
+            continue
         assert found_wanting(archive), f"byte {position} is missed"
         with pytest.raises(UnpackError):
             unpack(archive, tmp_path / "x", threads=2)
