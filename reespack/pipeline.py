@@ -46,6 +46,8 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+PREFIX_LENGTH = 100
+"""Characters of the path that an environment is built at, where the cache's own is short enough."""
 DEFAULT_MTIME = 315532800
 """1980-01-01T00:00:00Z, the first moment that every archive format can express."""
 
@@ -365,7 +367,7 @@ def _make(plan: _Plan, lock: Lock, *, key: str, options: BuildOptions) -> Path:
         prefix = make_prefix(
             spec,
             pinned,
-            path=folder / "env",
+            path=_build_prefix(folder),
             repository=repository,
             channels=settings.channel_settings(),
             index=settings.package_index(),
@@ -412,6 +414,16 @@ def _make(plan: _Plan, lock: Lock, *, key: str, options: BuildOptions) -> Path:
         return plan.cache.keep_artifact(
             key, {"archive": archive.path, **{name: folder / name for name in names}}
         )
+
+
+def _build_prefix(folder: Path) -> Path:
+    """Return a folder whose path has the same length wherever the cache lies, if that is enough.
+
+    What is compiled during a build holds this path, and what is unpacked somewhere else has as
+    much room for its own. Longer ones would not fit into a first line (`#!`, 127 characters).
+    """
+    room = PREFIX_LENGTH - len(str(folder)) - 1
+    return folder / "env".ljust(max(room, 3), "_")
 
 
 def _deliver(
