@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import stat
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import LockError
+from reespack.working_copy import copy_repository, folder_in_copy
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,7 +16,8 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from reespack.model import PipRequirement, Repository
 
@@ -39,12 +39,12 @@ def place_to_build(
     copy = scratch / "checkout"
     try:
         if not copy.exists():
-            shutil.copytree(repository.top, copy, symlinks=True, ignore=_special)
+            copy_repository(repository, copy)
     except (OSError, shutil.Error) as error:
         raise LockError(
             "the repository cannot be copied to build the projects in it", detail=str(error)
         ) from error
-    return copy / repository.root.relative_to(repository.top)
+    return folder_in_copy(repository, copy)
 
 
 def static_version(folder: Path) -> str:
@@ -63,13 +63,3 @@ def _project(folder: Path) -> dict[str, Any]:
         project = content.get("project")
         return project if isinstance(project, dict) else {}
     return {}
-
-
-def _special(folder: str, names: Collection[str]) -> set[str]:
-    """Return what is neither a file, a folder nor a link: reading a pipe would never end."""
-    kinds = {name: Path(folder, name).lstat().st_mode for name in names}
-    return {
-        name
-        for name, mode in kinds.items()
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
-    }

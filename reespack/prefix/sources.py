@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import netrc
 import os
 import re
-import ssl
-import urllib.request
-from base64 import b64encode
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from reespack.errors import HashMismatchError, InstallError, RepositoryError
 from reespack.files import sha256_file, temporary_beside
+from reespack.index_files import IndexFiles
 from reespack.process import run
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from urllib.parse import SplitResult
 
     from reespack.model import LockedPip, Repository
     from reespack.progress import Progress
     from reespack.uv import PackageIndex
 
 __all__ = ["GitSource", "check_sha256", "clone", "download", "inside", "local_path"]
-
-_TIMEOUT = 60.0
 
 
 def local_path(url: str, root: Path) -> Path | None:
@@ -74,7 +67,7 @@ def download(package: LockedPip, folder: Path, *, index: PackageIndex, progress:
     try:
         with temporary_beside(target) as part:
             with (
-                _opener(index).open(_request(package.url, index), timeout=_TIMEOUT) as answer,
+                IndexFiles(index).open(package.url) as answer,
                 part.open("wb") as file,
                 progress.task(f"downloading {target.name}", unit="bytes") as advance,
             ):
@@ -92,46 +85,6 @@ def download(package: LockedPip, folder: Path, *, index: PackageIndex, progress:
             detail=package.url,
         ) from error
     return target
-
-
-def _opener(index: PackageIndex) -> urllib.request.OpenerDirector:
-    context = ssl.create_default_context(cafile=index.cert or os.environ.get("SSL_CERT_FILE"))
-    proxies = {"http": index.proxy, "https": index.proxy} if index.proxy is not None else None
-    return urllib.request.build_opener(
-        urllib.request.HTTPSHandler(context=context),
-        urllib.request.ProxyHandler(proxies),
-    )
-
-
-def _request(url: str, index: PackageIndex) -> urllib.request.Request:
-    """Return a request with the login that stands in the URL, in an index's URL or in .netrc."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    # The scheme is the lock's; a file on this machine never comes here.
-    request = urllib.request.Request(urlunsplit(parts._replace(netloc=host)))  # noqa: S310
-    login = _login(parts)
-    variables = index.variables(os.environ)
-    for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"):
-        for entry in variables.get(name, "").split():
-            # UV_INDEX may hold name=url. A lock has no passwords; the index it came from may.
-            known = urlsplit(entry[max(entry.find("=http") + 1, 0) :])
-            if login is None and known.hostname == parts.hostname:
-                login = _login(known)
-    if login is None:
-        with contextlib.suppress(OSError, netrc.NetrcParseError):
-            found = netrc.netrc(os.environ.get("NETRC")).authenticators(parts.hostname or "")
-            login = (found[0], found[2] or "") if found else None
-    if login is not None:
-        token = b64encode(":".join(login).encode()).decode()
-        # Unredirected: a server that sends us elsewhere must not hand the password on.
-        request.add_unredirected_header("Authorization", f"Basic {token}")
-    return request
-
-
-def _login(parts: SplitResult) -> tuple[str, str] | None:
-    if parts.username is None:
-        return None
-    return unquote(parts.username), unquote(parts.password or "")
 
 
 # --- git ---------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from reespack.errors import InstallError
 from reespack.prefix.activation import activated, neutral
-from reespack.prefix.checkout import copy_repository, folder_in_copy
 from reespack.prefix.sources import check_sha256, clone, download, inside, local_path
 from reespack.uv import run_uv
+from reespack.working_copy import copy_repository, folder_in_copy
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -123,7 +123,7 @@ def test_credentials_are_found(
     if place == "variable":
         monkeypatch.setenv("UV_INDEX", f"other=https://example.org/ mine={with_login}/simple")
     if place == "netrc":
-        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
         (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password p@ss\n")
         (tmp_path / ".netrc").chmod(0o600)
     url = with_login if place == "url" else f"http://{server.address}"

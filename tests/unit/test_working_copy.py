@@ -6,7 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from reespack.model import Repository
-from reespack.prefix.checkout import copy_repository
+from reespack.working_copy import copy_repository
 
 if TYPE_CHECKING:
     from pathlib import Path
