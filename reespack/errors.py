@@ -2,7 +2,8 @@
 
     ReespackError                     1
     ├── UsageError                    2   an option or a setting that cannot be right
-    │   └── ConfigError               2
+    │   ├── ConfigError               2
+    │   └── CatalogError              2   a catalog of environments that cannot be read
     ├── RepositoryError              10   the repository, its ref or its folder cannot be had
     ├── DetectError                  20   what the repository holds cannot be honoured
     │   ├── BuildpackError           21   a buildpack is broken (not the repository)
@@ -20,7 +21,11 @@
     ├── PackError                    60
     │   └── LeftoverPrefixError      61   the build prefix stays in a file, unrecorded
     └── UnpackError                  70
-        └── VerificationError        71   an archive is not what its manifest says
+        ├── VerificationError        71   an archive is not what its manifest says
+        ├── ArchiveChangedError      72   an archive went away or changed while it was read
+        └── StoreError               73   the store of environments cannot be used
+            ├── UntrustedStoreError  74   somebody else could have put something there
+            └── InUseError           75   an environment is in use, or being worked on
 
 An interrupt ends with 130, as in every shell.
 """
@@ -30,11 +35,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "ArchiveChangedError",
     "BuildpackError",
+    "CatalogError",
     "ChannelError",
     "ConfigError",
     "DetectError",
     "HashMismatchError",
+    "InUseError",
     "InstallError",
     "LeftoverPrefixError",
     "LockError",
@@ -46,9 +54,11 @@ __all__ = [
     "RepositoryError",
     "SpecError",
     "StaleLockError",
+    "StoreError",
     "UnmappedAptError",
     "UnpackError",
     "UnsatisfiableError",
+    "UntrustedStoreError",
     "UsageError",
     "VerificationError",
 ]
@@ -78,6 +88,10 @@ class UsageError(ReespackError):
 
 class ConfigError(UsageError):
     """A setting that cannot be right; the message names the file or variable it stands in."""
+
+
+class CatalogError(UsageError):
+    """A catalog of environments cannot be used; the message names file and line."""
 
 
 class RepositoryError(ReespackError):
@@ -186,3 +200,27 @@ class VerificationError(UnpackError):
     """An archive is not what its manifest says."""
 
     exit_code = 71
+
+
+class ArchiveChangedError(UnpackError):
+    """An archive went away, or became another, while it was read."""
+
+    exit_code = 72
+
+
+class StoreError(UnpackError):
+    """The store of environments cannot be used: no room, no right, something in the way."""
+
+    exit_code = 73
+
+
+class UntrustedStoreError(StoreError):
+    """A store, or something in it, belongs to somebody who is not trusted."""
+
+    exit_code = 74
+
+
+class InUseError(StoreError):
+    """An environment is in use, or another process is working on it."""
+
+    exit_code = 75

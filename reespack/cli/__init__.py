@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import errno
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 from reespack.errors import ReespackError
@@ -34,10 +37,19 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; no exception leaves this function.
 
     An error is one line, a hint and a detail on stderr. Exit codes are those of reespack.errors,
-    2 for words that make no command, 128 and the signal's number for an interrupt.
+    2 for words that make no command, 128 and the signal's number for an interrupt. Without `args`,
+    those of the process are meant, and it is about to end.
     """
+    codes: list[int] = []
+    if args is None:
+        atexit.register(_leave, codes)
     ended_by = _end_on_signals()
     try:
+        words = sys.argv[1:] if args is None else list(args)
+        if words[:1] == ["exec"] and not _asks_for_help(words):
+            from reespack.cli.execute import execute
+
+            execute(words[1:])
         import typer
 
         from reespack.cli.app import app
@@ -56,7 +68,27 @@ def main(args: Sequence[str] | None = None) -> int:
         code = 128 + ended_by[0]
     if code in {INTERRUPTED, 128 + signal.SIGTERM, 128 + signal.SIGHUP}:
         _say_interrupted()
+    codes.append(code)
     return code
+
+
+def _asks_for_help(words: Sequence[str]) -> bool:
+    """Whether help is asked of `reespack exec` itself, not of the command that it runs."""
+    return len(words) > 1 and words[1] in {"-h", "--help"}
+
+
+def _leave(codes: Sequence[int]) -> None:
+    """End the process before Python takes itself apart, when rattler has threads of its own.
+
+    One of them may just be handing back the interpreter, which Python then takes for a fatal error
+    (PyGILState_Release: thread state must be current when releasing) and aborts.
+    """
+    if "rattler" not in sys.modules or not codes:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(codes[0])
 
 
 def _end_on_signals() -> list[int]:

@@ -15,6 +15,7 @@ from reespack.channels import ANACONDA, ChannelSettings, without_credentials
 from reespack.config.condarc import Condarc, load_condarc
 from reespack.config.pip_settings import load_package_index
 from reespack.config.settings_file import SETTINGS, parse_text, read_settings, unknown_variable
+from reespack.config.stores import ORDER
 from reespack.cores import available_cores
 from reespack.errors import ConfigError
 
@@ -51,6 +52,10 @@ class Settings:
     threads: int
     timeout: float | None
     format: Literal["tar.zst", "tar.gz", "squashfs"]
+    store: Path | None
+    store_order: tuple[str, ...]
+    shared_store: Path | None
+    store_owners: tuple[str, ...]
     base_url: str
     custom_channels: tuple[tuple[str, str], ...]
     default_channels: tuple[str, ...]
@@ -126,6 +131,10 @@ def load_settings(
         threads=values.get("threads") or available_cores(),
         timeout=values.get("timeout"),
         format=values.get("format", "tar.zst"),
+        store=values.get("store"),
+        store_order=values.get("store_order", ORDER),
+        shared_store=values.get("shared_store"),
+        store_owners=values.get("store_owners", ()),
         base_url=condarc.channel_alias or ANACONDA,
         custom_channels=tuple(
             (name, f"{base.rstrip('/')}/{name}") for name, base in condarc.custom_channels

@@ -134,6 +134,13 @@ def _strings(value: object, _: Path) -> tuple[str, ...]:
     return tuple(values)
 
 
+def _places(value: object, folder: Path) -> tuple[str, ...]:
+    names = _strings(value, folder)
+    if not all(name == "tmp" or re.fullmatch("[A-Z_][A-Z0-9_]*", name) for name in names):
+        raise ValueError('for example ["SLURM_TMPDIR", "tmp", "XDG_CACHE_HOME"]')
+    return names
+
+
 def _words(text: str) -> list[str]:
     return [word for word in re.split(r"[,\s]+", text) if word]
 
@@ -238,5 +245,11 @@ SETTINGS: dict[str, Setting] = {
     "threads": Setting(expected="a whole number of at least 1", parse=_count, from_text=_whole),
     "timeout": Setting(expected="a number of seconds above 0", parse=_seconds, from_text=_number),
     "format": _one_of("tar.zst", "tar.gz", "squashfs"),
+    "store": Setting(expected="a folder", parse=_path),
+    "store_order": Setting(
+        expected="a list of variables that name folders, and tmp", parse=_places, from_text=_words
+    ),
+    "shared_store": Setting(expected="a folder", parse=_path),
+    "store_owners": Setting(expected="a list of accounts", parse=_strings, from_text=_words),
 }
 """All settings by name, in the order in which they are shown."""

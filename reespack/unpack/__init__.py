@@ -41,14 +41,23 @@ class Unpacked:
     manifest: bytes
 
 
-def unpack(archive: Path, target: Path, *, threads: int, progress: Progress = QUIET) -> Unpacked:
+def unpack(
+    archive: Path,
+    target: Path,
+    *,
+    threads: int,
+    prefix: Path | None = None,
+    progress: Progress = QUIET,
+) -> Unpacked:
     """Unpack an archive to `target`, mended for that place; all of it appears there or nothing.
 
-    Raises UnpackError when `target` is there and not an empty folder, cannot be written or is too
-    long a path, and VerificationError when the archive is damaged or means harm.
+    With `prefix`, it is mended for that path instead, to be moved there. Raises UnpackError when
+    `target` is there and not an empty folder, cannot be written or is too long a path, and
+    VerificationError when the archive is damaged or means harm.
     """
     place = Path(os.path.abspath(target))  # noqa: PTH100 - resolve() would follow links
-    if "\n" in str(place):
+    final = prefix or place
+    if "\n" in str(final):
         raise UnpackError("an environment's path must not contain a line break")
     _require_free(place)
     with _told(archive, place):
@@ -59,10 +68,10 @@ def unpack(archive: Path, target: Path, *, threads: int, progress: Progress = QU
             if form_of(archive) == "squashfs":
                 from reespack.unpack.squashfs import extract_squashfs
 
-                manifest, members = extract_squashfs(archive, root, os.fsencode(place), threads)
+                manifest, members = extract_squashfs(archive, root, os.fsencode(final), threads)
             else:
-                manifest, members = _extract_tar(archive, root, place, threads, progress)
-            (root / STATE).write_bytes(os.fsencode(place) + b"\n")
+                manifest, members = _extract_tar(archive, root, final, threads, progress)
+            (root / STATE).write_bytes(os.fsencode(final) + b"\n")
             (root / STATE).chmod(0o644)
             root.chmod(0o777 & ~current_umask())
             _require_free(place)
@@ -90,10 +99,10 @@ def read_manifest(archive: Path) -> bytes:
 
 
 def _extract_tar(
-    archive: Path, root: Path, place: Path, threads: int, progress: Progress
+    archive: Path, root: Path, prefix: Path, threads: int, progress: Progress
 ) -> tuple[bytes, tuple[Member, ...]]:
     with open_stream(archive) as stream:
-        head = read_head(stream, os.fsencode(place))
+        head = read_head(stream, os.fsencode(prefix))
         total = sum(member.size for member in head.members)
         make_folders(root, head.members)
         with progress.task("unpacking", total=total, unit="bytes") as advance:
