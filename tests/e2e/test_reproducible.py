@@ -1,0 +1,250 @@
+"""The same input gives the same bytes, whoever builds it, wherever, whenever and however."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import textwrap
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from sites import Site, only, repository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+CAPABILITIES = "+dac_override,+dac_read_search"
+"""With these another user reaches a Python that lies in root's own folder."""
+
+PYPROJECT = """\
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "mine"
+version = "0.1"
+[project.scripts]
+mine-tool = "mine:main"
+[tool.setuptools]
+packages = ["mine"]
+[tool.setuptools.package-data]
+mine = ["*.txt"]
+"""
+EXTENSION = """\
+from setuptools import Extension, setup
+setup(ext_modules=[Extension("mine._native", ["mine/native.c"], extra_compile_args=["-g"])])
+"""
+NATIVE = """\
+#include <Python.h>
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_native", __FILE__, -1, NULL};
+PyMODINIT_FUNC PyInit__native(void) { return PyModule_Create(&definition); }
+"""
+POST_BUILD = """\
+#!/bin/bash
+set -e
+mkdir -p "$CONDA_PREFIX/share/mine"
+cd "$CONDA_PREFIX/share/mine"
+python -c "print({'a', 'b', 'c', 'd', 'e', 'f'})" > set.txt
+python -c "import time; print(time.strftime('%c %Z', time.localtime(0)))" > zone.txt
+printf 'B\\na\\nC\\n\\xc3\\xa9\\n' | sort > sorted.txt
+date -d "@$SOURCE_DATE_EPOCH" > date.txt
+umask > umask.txt
+touch new.txt; mkdir new
+stat -c '%a %n' new new.txt > modes.txt
+stat -c '%a %Y %n' "$REPO_DIR"/* | sed "s|$REPO_DIR||" | sort > repository.txt
+echo "$CONDA_PREFIX/lib" > prefix.txt
+printf 'ELF-like\\0%s/lib\\0rest' "$CONDA_PREFIX" > prefix.bin
+ln -s "$CONDA_PREFIX/lib" absolute
+pip install --no-index --no-deps "$REPO_DIR/hooked"
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """All that must not matter to a build."""
+
+    depth: int = 0
+    user: int | None = None
+    umask: int = 0o022
+    zone: str = "UTC"
+    language: str = "C.UTF-8"
+    seed: str = "0"
+    threads: int = 1
+    clock: str | None = None
+
+    def build(self, site: Site, source: Path, output: Path, *more: str) -> Path:
+        """Build under these conditions; return the archive."""
+        words = ["build", source, "-o", output, "--threads", str(self.threads), *more]
+        command = site.command(*words)
+        if self.user is not None:
+            given = [f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
+            capable = [f"--inh-caps={CAPABILITIES}", f"--ambient-caps={CAPABILITIES}"]
+            command = ["setpriv", *given, *capable, *command]
+        ended = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            env=site.environ(**self._variables()),
+            umask=self.umask,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return only(output, "*.tar.zst")
+
+    def _variables(self) -> dict[str, str]:
+        named = {
+            "TZ": self.zone,
+            "LANG": self.language,
+            "LC_ALL": self.language,
+            "PYTHONHASHSEED": self.seed,
+        }
+        if self.clock is None:
+            return named
+        return {**named, "LD_PRELOAD": str(FAKETIME[0]), "FAKETIME": self.clock}
+
+
+PLAIN = Conditions()
+OTHER = Conditions(
+    depth=12,
+    umask=0o077,
+    zone="Pacific/Kiritimati",
+    language="C",
+    seed="4711",
+    threads=4,
+)
+
+
+def project(folder: Path, name: str, *, native: bool = False) -> None:
+    (folder / name).mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(PYPROJECT.replace("mine", name))
+    (folder / name / "__init__.py").write_text("def main(): print('mine')\n")
+    for text in ("b.txt", "a.txt", "c.txt"):
+        (folder / name / text).write_text(text)
+    if native:
+        (folder / "setup.py").write_text(EXTENSION)
+        (folder / name / "native.c").write_text(NATIVE)
+
+
+def conda_only(folder: Path) -> None:
+    repository(folder, environment__yml="dependencies: [python, ipykernel, six]\n")
+
+
+def with_wheels(folder: Path) -> None:
+    repository(folder, requirements__txt="six==1.16.0\ntabulate\njupyter-core\nipykernel\n")
+
+
+def with_sources(folder: Path) -> None:
+    environment = """\
+        dependencies:
+          - python
+          - ipykernel
+          - pip
+          - pip:
+            - docopt ==0.6.2
+            - ./mine
+        """
+    repository(folder, environment__yml=textwrap.dedent(environment))
+    project(folder / "mine", "mine", native=shutil.which("gcc") is not None)
+
+
+def with_hook(folder: Path) -> None:
+    listed = "dependencies: [python, ipykernel, pip, setuptools, wheel]\n"
+    repository(folder, environment__yml=listed, postBuild=POST_BUILD)
+    project(folder / "hooked", "hooked")
+    pip = 'pip install --no-index --no-deps --no-build-isolation "$REPO_DIR/hooked"'
+    hook = (folder / "postBuild").read_text().splitlines()[:-1]
+    (folder / "postBuild").write_text("\n".join([*hook, pip, ""]))
+
+
+def in_git(folder: Path) -> None:
+    """Make a folder a git checkout with one commit."""
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-q", "-m", "all"]):
+        subprocess.run(["git", *words], check=True, cwd=folder)
+
+
+@pytest.fixture(params=[conda_only, with_wheels, with_sources, with_hook])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    make: Callable[[Path], None] = request.param
+    folder = tmp_path / "one" / "repo"
+    make(folder)
+    return folder
+
+
+def place(site: Site, tmp_path: Path, name: str, conditions: Conditions) -> Site:
+    """Return a machine with a cold cache, whose path has the length that is asked for."""
+    folder = tmp_path.joinpath(name, *["a folder".replace(" ", "-")] * conditions.depth)
+    folder.mkdir(parents=True)
+    if conditions.user is not None:
+        os.chown(folder, conditions.user, conditions.user)
+        # access(2) does not count capabilities, and pytest's folders are its user's alone.
+        for parent in folder.parents:
+            if not parent.stat().st_mode & 0o001:
+                parent.chmod(parent.stat().st_mode | 0o011)
+    return Site(folder, site.channel, site.python)
+
+
+def other_user() -> int | None:
+    """Return a user that this one can become, if that is possible."""
+    if os.geteuid() or shutil.which("setpriv") is None:
+        return None
+    return 23456
+
+
+def as_checked_out_elsewhere(source: Path, target: Path) -> Path:
+    """Copy a repository as another user has it: private, and younger."""
+    shutil.copytree(source, target, copy_function=shutil.copyfile)
+    for path in target.rglob("*"):
+        executable = path.is_dir() or (source / path.relative_to(target)).stat().st_mode & 0o100
+        path.chmod(0o700 if executable else 0o600)
+    return target
+
+
+def members(archive: Path) -> dict[str, str]:
+    listed = subprocess.run(
+        ["tar", "-xOf", archive, "share/reespack/files.tsv"], check=True, capture_output=True
+    )
+    return dict(line.split("\t", 1) for line in listed.stdout.decode().splitlines())
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Compare by `cmp`; say which members differ."""
+    if subprocess.run(["cmp", one, other], check=False, capture_output=True).returncode == 0:
+        assert one.name == other.name
+        return
+    first, second = members(one), members(other)
+    names = sorted({*first, *second})
+    differing = [name for name in names if first.get(name) != second.get(name)]
+    assert differing == []
+    texts = [
+        subprocess.run(
+            ["tar", "-xOf", archive, "share/reespack/manifest.json"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for archive in (one, other)
+    ]
+    assert texts[0] == texts[1]
+    pytest.fail("the compressed bytes differ")
+
+
+def test_surroundings_do_not_matter(site: Site, source: Path, tmp_path: Path) -> None:
+    here = place(site, tmp_path, "here", PLAIN)
+    first = PLAIN.build(here, source, tmp_path / "first")
+
+    stranger = replace(OTHER, user=other_user())
+    there = place(site, tmp_path, "there", stranger)
+    copy = as_checked_out_elsewhere(source, tmp_path / "the-other-place" / "repo")
+    output = there.folder / "second"
+    second = stranger.build(there, copy, output)
+    assert_same(first, second)
+
+    # Once more from a cache that has everything but the archive, and then all but the packages.
+    warm = replace(PLAIN, umask=0o002, seed="99", threads=3, zone="America/St_Johns")
+    shutil.rmtree(here.cache / "artifacts")
+    assert_same(first, warm.build(here, source, tmp_path / "third"))
