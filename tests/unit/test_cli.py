@@ -422,3 +422,22 @@ def test_tables_are_aligned_and_stay_within_the_width() -> None:
 def test_only_the_last_state_of_a_redrawn_line_is_kept() -> None:
     assert plain("10%\r50%\r100%\r") == "100%"
     assert plain("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ \x1b[2Kok\x07") == "link ok"
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_python_is_not_taken_apart_under_rattlers_threads(loaded: bool) -> None:
+    code = f"""
+import sys
+from reespack.cli import main
+if {loaded}:
+    import rattler
+class Witness:
+    def __del__(self): print("taken apart")
+witness = Witness()
+sys.argv[1:] = ["detect", "--no-such-option"]
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no-such-option" in done.stderr
+    assert done.stdout == ("" if loaded else "taken apart\n")
