@@ -24,6 +24,7 @@ from reespack.prefix.changes import compare, take_snapshot
 from reespack.prefix.conda_meta import conda_files
 from reespack.prefix.distributions import recorded_digests
 from reespack.prefix.editables import replace_editables, tidy_installed
+from reespack.prefix.steady import UMASK
 from reespack.process import Completed, run
 
 if TYPE_CHECKING:
@@ -101,7 +102,9 @@ def run_post_build(  # noqa: PLR0913 - the collaborators of a phase
     home, temporary = scratch / "home", scratch / "tmp"
     home.mkdir()
     temporary.mkdir()
-    environ = activated(path, _environment(home, temporary, root, path, index))
+    environ = activated(
+        path, {**_environment(home, temporary, root, path, index), **builder.surroundings()}
+    )
     digests = {
         **recorded_digests(path),
         **{name: file.sha256 for name, file in conda_files(path).items()},
@@ -162,7 +165,14 @@ def _start(  # noqa: PLR0913 - each is a property of one child process
         shell = shutil.which("bash", path=env.get("PATH")) or "/bin/sh"
         command = [shell, program]
     try:
-        return run(command, cwd=cwd, env=env, timeout=timeout, on_output=progress.output)
+        return run(
+            command,
+            cwd=cwd,
+            env=env,
+            timeout=timeout,
+            on_output=progress.output,
+            umask=UMASK,
+        )
     except OSError as error:
         line = first.decode("utf-8", errors="replace")
         hint = "the program that its first line names must be in the environment or the system"
@@ -201,8 +211,8 @@ def _notes(left: Sequence[str], written: Sequence[str], origin: Origin) -> list[
     if kept:
         notes.append(
             Note(
-                message=f"postBuild left {_listed(kept)} in its home folder; "
-                "they are not part of the environment",
+                message="what it left in its home folder is not part of the environment: "
+                f"{_listed(kept)}",
                 hint='write below "$CONDA_PREFIX", or install without --user',
                 origin=origin,
             )
@@ -210,8 +220,8 @@ def _notes(left: Sequence[str], written: Sequence[str], origin: Origin) -> list[
     if written:
         notes.append(
             Note(
-                message=f"postBuild wrote {_listed(written)} into its copy of the repository; "
-                "they are not part of the environment",
+                message="what it wrote into its copy of the repository is not part of the "
+                f"environment: {_listed(written)}",
                 origin=origin,
                 level="info",
             )
@@ -264,6 +274,7 @@ def _environment(
         "UV_BREAK_SYSTEM_PACKAGES": "1",
         "PIP_BREAK_SYSTEM_PACKAGES": "1",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",  # the environment is nobody else's
         # Bytecode is compiled later, once; here it would only be in the way.
         # (PIP_NO_COMPILE=1 would mean "compile": pip reads it as the value of its own opposite.)
         "PIP_COMPILE": "0",
