@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reespack.model import Detection, EnvironmentSpec, Lock
+    from reespack.model import Detection, EnvironmentSpec
 
 __all__ = ["archive_key", "lock_key"]
 
@@ -42,8 +42,8 @@ def lock_key(
 def archive_key(  # noqa: PLR0913 - all of it decides the content
     spec: EnvironmentSpec,
     detection: Detection,
-    lock: Lock,
     *,
+    lock_digest: str,
     version: str,
     content: str | None,
     name: str,
@@ -52,8 +52,8 @@ def archive_key(  # noqa: PLR0913 - all of it decides the content
 ) -> str:
     """Return the digest of everything that decides an archive, as 12 hexadecimal digits.
 
-    `content` is the digest of the repository's tree when more of it than the REES files has a
-    part in the build (postBuild, start, a project), else None.
+    `lock_digest` is the sha256 of the lock's text, `content` the digest of the repository's tree
+    when more of it than the REES files has a part in the build (postBuild, start, a project).
     """
     repository = detection.repository
     whole = _digest(
@@ -63,7 +63,7 @@ def archive_key(  # noqa: PLR0913 - all of it decides the content
             "files": [dataclasses.asdict(file) for file in detection.files],
             "buildpacks": detection.buildpacks,
             "repository": [repository.url, repository.commit, repository.dirty, repository.subdir],
-            "lock": lock.digest,
+            "lock": lock_digest,
             "content": content,
             "name": name,
             "format": archive_format,

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from reespack.deliver import deliver_file, prepare_output, write_sums
 from reespack.errors import LockError, UsageError
-from reespack.files import sha256_file, write_atomic
+from reespack.files import sha256_bytes, sha256_file, write_atomic
 from reespack.key import archive_key, lock_key
 from reespack.model import Target
 from reespack.progress import QUIET
 from reespack.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from reespack.config import Settings
@@ -249,8 +249,8 @@ def build(
         progress=progress,
         content=content_digest(detection.repository) if _needs_content(spec) else None,
     )
-    lock = _lock_for_build(plan, options)
-    key = _key(plan, lock, options)
+    pin = _pin(plan, options)
+    key = _key(plan, pin, options)
     kept = plan.cache.find_artifact(key)
     if kept is not None:
         progress.step(
@@ -258,7 +258,7 @@ def build(
         )
         return _deliver(plan, kept, key=key, options=options, cached=True)
     with plan.cache.lock(f"artifact-{key}", progress=progress):
-        kept = plan.cache.find_artifact(key) or _make(plan, lock, key=key, options=options)
+        kept = plan.cache.find_artifact(key) or _make(plan, pin.read(), key=key, options=options)
     return _deliver(plan, kept, key=key, options=options, cached=False)
 
 
@@ -284,17 +284,21 @@ class _Plan:
         return int(given) if given.isdigit() else self.repository.commit_time or DEFAULT_MTIME
 
 
-def _lock_for_build(plan: _Plan, options: BuildOptions) -> Lock:
-    """Return the repository's own lock, the one that this request led to before, or a new one."""
-    from reespack.locking import given_lock, read_lock
-    from reespack.locking import lock as solve
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pin:
+    """A lock by its digest, and how to have it: a cached archive needs no more than the digest."""
 
-    spec, repository, progress = plan.spec, plan.repository, plan.progress
+    digest: str
+    read: Callable[[], Lock]
+
+
+def _pin(plan: _Plan, options: BuildOptions) -> _Pin:
+    """Find the repository's own lock, the one that this request led to, or make a new one."""
+    spec, progress = plan.spec, plan.progress
     channels, index = plan.settings.channel_settings(), plan.settings.package_index()
     if spec.lockfile is not None:
-        given = given_lock(spec, repository=repository, channels=channels, progress=progress)
-        _tell(given.notes, progress)
-        return given
+        content = plan.repository.read_bytes(spec.lockfile.path)
+        return _Pin(digest=sha256_bytes(content), read=partial(_given, plan))
     if options.locked:
         raise LockError(
             "the repository has no lockfile, and --locked forbids a solve",
@@ -306,14 +310,37 @@ def _lock_for_build(plan: _Plan, options: BuildOptions) -> Lock:
     }
     key = lock_key(spec, version=VERSION, content=plan.content, sources=sources)
     known = None if options.update_lock else plan.cache.find_lock(key)
-    if known is not None:
-        return read_lock(known)
-    made = solve((spec,), repository=repository, channels=channels, index=index, progress=progress)
-    plan.cache.keep_lock(key, made.text)
-    _tell(made.notes, progress)
-    # The archive must not depend on whether the lock came out of the cache, which keeps no notes;
-    # that pip's choice replaces conda's stands in the lock itself.
-    return dataclasses.replace(made, notes=())
+    if known is None:
+        from reespack.locking import lock as solve
+
+        made = solve(
+            (spec,), repository=plan.repository, channels=channels, index=index, progress=progress
+        )
+        plan.cache.keep_lock(key, made.text)
+        _tell(made.notes, progress)
+        known = made.text
+    # Read again even if it was just made: the archive must not depend on whether the lock came out
+    # of the cache, which keeps no notes. That pip's choice replaces conda's stands in the lock.
+    return _Pin(digest=sha256_bytes(known.encode()), read=partial(_parsed, known))
+
+
+def _given(plan: _Plan) -> Lock:
+    from reespack.locking import given_lock
+
+    lock = given_lock(
+        plan.spec,
+        repository=plan.repository,
+        channels=plan.settings.channel_settings(),
+        progress=plan.progress,
+    )
+    _tell(lock.notes, plan.progress)
+    return lock
+
+
+def _parsed(text: str) -> Lock:
+    from reespack.locking import read_lock
+
+    return read_lock(text)
 
 
 def _named(detection: Detection, name: str | None) -> Detection:
@@ -335,11 +362,11 @@ def _needs_content(spec: EnvironmentSpec) -> bool:
     return hooks or any(requirement.path is not None for requirement in spec.pip)
 
 
-def _key(plan: _Plan, lock: Lock, options: BuildOptions) -> str:
+def _key(plan: _Plan, pin: _Pin, options: BuildOptions) -> str:
     return archive_key(
         plan.spec,
         plan.detection,
-        lock,
+        lock_digest=pin.digest,
         version=VERSION,
         content=plan.content,
         name=plan.repository.name,
@@ -374,6 +401,7 @@ def _make(plan: _Plan, lock: Lock, *, key: str, options: BuildOptions) -> Path:
             cache=plan.cache.root,
             timeout=settings.timeout,
             threads=settings.threads,
+            when=plan.mtime,
             progress=plan.progress,
         )
         _tell(prefix.notes, plan.progress)

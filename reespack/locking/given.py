@@ -12,7 +12,6 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import LockError, StaleLockError
-from reespack.locking.explicit import read_explicit
 from reespack.locking.reading import parse_yaml, read_lock
 from reespack.model import EnvironmentSpec, Note, Origin
 from reespack.progress import QUIET
@@ -53,6 +52,8 @@ def given_lock(
     platforms = [spec.platform for spec in several]
     progress.step(f"Using {path} as it is")
     if inputs[0].kind == "explicit":
+        from reespack.locking.explicit import read_explicit
+
         lock = read_explicit(text, name=path, platform=platforms[0], channels=channels)
     else:
         lock = read_lock(text, name=path)
