@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-import errno
-import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from filelock import SoftFileLock, Timeout, UnixFileLock
 
 from reespack.errors import ConfigError
 from reespack.files import current_umask
+from reespack.locks import try_lock
 from reespack.store import Cache
 
 CHILD = """
@@ -39,13 +35,10 @@ class Listener:
 
 
 def is_held(path: Path) -> bool:
-    lock = (SoftFileLock if path.suffix == ".soft" else UnixFileLock)(path)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    lock.release()
-    return False
+    lock = try_lock(path)
+    if lock is not None:
+        lock.release()
+    return lock is None
 
 
 def child(cache: Cache, what: str) -> tuple[subprocess.Popen[str], Path]:
@@ -70,7 +63,7 @@ def test_looking_things_up_makes_nothing(cache: Cache) -> None:
 
 
 def test_parts_are_made_when_asked_for(cache: Cache) -> None:
-    names = ("packages", "repodata", "wheels", "repositories", "builds", "artifacts", "locks")
+    names = ("packages", "repodata", "repositories", "builds", "artifacts", "locks")
     for name in names:
         assert getattr(cache, name).is_dir()
         assert getattr(cache, name).parent == cache.root
@@ -85,7 +78,7 @@ def test_an_unusable_cache_names_the_variable(tmp_path: Path) -> None:
 
 def test_a_lock_excludes_and_its_holder_may_die(cache: Cache) -> None:
     holder, _ = child(cache, "cache.lock('x')")
-    path = cache.locks / "x.lock"
+    path = cache.locks / "x"
     assert is_held(path)
     holder.kill()
     holder.communicate()
@@ -103,26 +96,6 @@ def test_waiting_is_said(cache: Cache) -> None:
     holder.communicate()
 
 
-@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
-def test_locks_hold_without_flock(
-    cache: Cache, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    import fcntl
-
-    def missing(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", missing)
-    with cache.lock("x"):
-        assert is_held(cache.locks / "x.soft")
-    with cache.lock("x"):
-        pass
-    # The holder was killed: its process is gone, and so is its claim.
-    (cache.locks / "x.soft").write_text(f"{2**22 - 7}\n{socket.gethostname()}\n")
-    with cache.lock("x"):
-        pass
-
-
 def test_a_build_folder_is_gone_afterwards(cache: Cache) -> None:
     def interrupted() -> None:
         with cache.build_folder() as folder:
@@ -134,7 +107,7 @@ def test_a_build_folder_is_gone_afterwards(cache: Cache) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(cache.builds.iterdir()) == []
-    assert list(cache.locks.iterdir()) == []
+    assert [path.name for path in cache.locks.iterdir()] == [".reserve"]
 
 
 def test_what_a_killed_build_left_goes_and_a_running_one_stays(cache: Cache) -> None:
@@ -150,14 +123,11 @@ def test_what_a_killed_build_left_goes_and_a_running_one_stays(cache: Cache) -> 
     running.communicate()
 
 
-def test_an_old_folder_without_a_lock_is_left_over(cache: Cache) -> None:
-    old, young = cache.builds / "build-old", cache.builds / "build-young"
-    old.mkdir()
-    young.mkdir()
-    os.utime(old, (time.time() - 3600,) * 2)
-    with cache.build_folder():
-        assert not old.exists()
-        assert young.exists()
+def test_a_folder_without_a_lock_is_left_over(cache: Cache) -> None:
+    left = cache.builds / "build-left"
+    left.mkdir()
+    assert cache.sweep() == (left,)
+    assert not left.exists()
 
 
 def test_locks_are_kept(cache: Cache) -> None:
