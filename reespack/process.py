@@ -62,11 +62,13 @@ def run(  # noqa: PLR0913 - each is a property of one child process
     timeout: float | None = None,
     on_output: Callable[[str], None] | None = None,
     capture_stdout: bool = False,
+    umask: int | None = None,
 ) -> Completed:
     """Run a program to its end in a process group of its own, without a standard input.
 
     Output goes line by line to `on_output`; with `capture_stdout`, stdout is kept whole instead
-    and only stderr is. After `timeout` seconds, or when this process is interrupted, the whole
+    and only stderr is. Its umask is this process's, or `umask`.
+    After `timeout` seconds, or when this process is interrupted, the whole
     group is ended (SIGTERM, then SIGKILL). Raises FileNotFoundError or PermissionError when the
     program cannot be started at all.
     """
@@ -79,6 +81,7 @@ def run(  # noqa: PLR0913 - each is a property of one child process
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE if capture_stdout else subprocess.STDOUT,
         start_new_session=True,
+        umask=-1 if umask is None else umask,
     )
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     captured = bytearray()

@@ -86,6 +86,7 @@ def run_uv(  # noqa: PLR0913 - they are those of `run`
     env: Mapping[str, str] | None = None,
     on_output: Callable[[str], None] | None = None,
     timeout: float | None = None,
+    umask: int | None = None,
 ) -> Completed:
     """Run uv; stdout is captured whole, stderr goes to `on_output` and the tail.
 
@@ -102,4 +103,5 @@ def run_uv(  # noqa: PLR0913 - they are those of `run`
         timeout=timeout,
         on_output=on_output,
         capture_stdout=True,
+        umask=umask,
     )

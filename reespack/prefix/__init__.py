@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from reespack.errors import InstallError
 from reespack.files import temporary_folder, walk
-from reespack.model import EnvironmentSpec, PlatformLock, Prefix, Repository
+from reespack.model import EnvironmentSpec, Note, PlatformLock, Prefix, Repository
 from reespack.prefix.post_build import PostBuild, run_post_build
 from reespack.prefix.wheels import WheelBuilder
 from reespack.progress import QUIET, Progress
@@ -42,12 +42,14 @@ def make_prefix(  # noqa: PLR0913 - the collaborators of a phase
     cache: Path,
     timeout: float | None,
     threads: int,
+    when: int | None = None,
     progress: Progress = QUIET,
 ) -> Prefix:
     """Install a lock into the folder `path`, which must be absolute and empty or not there.
 
     Packages are kept below `cache`. `timeout` (seconds, None for no limit) holds for postBuild and
-    for each wheel that is built; a build may use `threads` processors. Raises InstallError,
+    for each wheel that is built; a build may use `threads` processors. `when` (seconds since the
+    epoch; None for the commit's time) is what stands for the present. Raises InstallError,
     HashMismatchError and PostBuildError; what was made so far then stays at `path`, for the caller
     to look at or to remove. Programs that were started never outlive the call.
     """
@@ -56,14 +58,17 @@ def make_prefix(  # noqa: PLR0913 - the collaborators of a phase
     from reespack.prefix.pip_half import install_pip
 
     index = _with_options(index, spec.pip_options, repository)
-    when = repository.commit_time if repository.commit_time is not None else DEFAULT_TIME
+    if when is None:
+        when = DEFAULT_TIME if repository.commit_time is None else repository.commit_time
     with _translated(path):
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
             raise InstallError(f"{path} is not empty", hint="give a folder of its own")
-        notes = install_conda(
+        said = install_conda(
             spec, lock, path=path, channels=channels, cache=cache, progress=progress
         )
+        for note in said:  # of this machine: they say nothing of the environment
+            progress.warn(note.message, hint=note.hint)
         (path / "conda-meta").mkdir(exist_ok=True)
         write_history(path, spec.conda, when=when)
         write_state(path, spec.variables)
@@ -109,8 +114,19 @@ def make_prefix(  # noqa: PLR0913 - the collaborators of a phase
         wheels=wheels,
         changes=(*changes, *post.changes),
         leftovers=post.leftovers,
-        notes=(*notes, *post.notes),
+        notes=tuple(_placeless(note, scratch) for note in post.notes),
     )
+
+
+def _placeless(note: Note, scratch: Path) -> Note:
+    """Name folders that had another name in another build by what they are."""
+
+    def plain(text: str | None) -> str | None:
+        for place, sign in ((scratch / "repository", "REPO_DIR"), (scratch, "SCRATCH")):
+            text = text.replace(str(place), sign) if text else text
+        return text
+
+    return dataclasses.replace(note, message=plain(note.message) or "", hint=plain(note.hint))
 
 
 def _with_options(index: PackageIndex, options: PipOptions, repository: Repository) -> PackageIndex:

@@ -45,11 +45,16 @@ def take_snapshot(root: Path) -> Snapshot:
             size=status.st_size,
             mtime_ns=status.st_mtime_ns,
             ctime_ns=status.st_ctime_ns,
-            mode=status.st_mode,
+            mode=_kind(status.st_mode),
             inode=status.st_ino,
             target=str((root / path).readlink()) if entry.is_symlink() else None,
         )
     return found
+
+
+def _kind(mode: int) -> int:
+    """Return what of a mode is packed: the rest says what the umask was."""
+    return stat.S_IFMT(mode) | (mode & stat.S_IXUSR)
 
 
 def compare(

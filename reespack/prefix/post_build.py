@@ -254,6 +254,8 @@ def _environment(
         "CONDARC": _first_file(real_home / ".condarc"),
         "NETRC": _first_file(real_home / ".netrc"),
         "GIT_CONFIG_GLOBAL": _first_file(real_home / ".gitconfig"),
+        # pip asks rustc for its version, and rustup's would set itself up in an empty HOME.
+        "RUSTUP_HOME": _first_folder(real_home / ".rustup"),
     }
     pip = {
         "PIP_INDEX_URL": index.index_url,
@@ -290,6 +292,10 @@ def _environment(
 
 def _first_file(*candidates: Path) -> str | None:
     return next((str(file) for file in candidates if file.is_file()), None)
+
+
+def _first_folder(*candidates: Path) -> str | None:
+    return next((str(folder) for folder in candidates if folder.is_dir()), None)
 
 
 def _system_path(environ: Mapping[str, str]) -> str:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from reespack.errors import InstallError
 from reespack.prefix.activation import activated, neutral
+from reespack.prefix.built_wheel import normalize_wheel
+from reespack.prefix.sdist import unpack_sdist
 from reespack.prefix.sources import check_sha256, clone, download, inside, local_path
+from reespack.prefix.steady import UMASK, even_out, steady, with_mapped_paths
 from reespack.uv import run_uv
 from reespack.working_copy import copy_repository, folder_in_copy
 
@@ -68,6 +71,9 @@ class WheelBuilder:
         """Build a wheel from a project's folder or an sdist; `what` names it in errors."""
         self._count += 1
         out = self._scratch / f"wheel-{self._count}"
+        if source.is_file():
+            source = unpack_sdist(source, self._scratch / f"source-{self._count}")
+            even_out(source, when=self._when)
         python = self._prefix / "bin" / "python"
         self._progress.step(f"building a wheel of {what}")
         done = run_uv(
@@ -78,6 +84,7 @@ class WheelBuilder:
             env=self._variables(),
             timeout=self._timeout,
             on_output=self._progress.detail,
+            umask=UMASK,
         )  # fmt: skip
         wheels = sorted(out.glob("*.whl"))
         if not done.ok or not wheels:
@@ -87,21 +94,29 @@ class WheelBuilder:
                 hint=_build_hint(tail),
                 detail=tail,
             )
+        normalize_wheel(wheels[0], when=self._when)
         return wheels[0]
 
+    def surroundings(self) -> dict[str, str]:
+        """Return the variables that are the same for every build of this input."""
+        return steady(self._when)
+
     def copy_repository(self, destination: Path) -> Path:
-        """Copy the checkout, but nothing of this build; return the repository's root there."""
+        """Copy the checkout, but nothing of this build; return the repository's root there.
+
+        Files get the commit's time, and modes that say no more than what is executable.
+        """
         apart = (self._prefix, self._cache, self._scratch)
-        return copy_repository(self._repository, destination, without=apart)
+        root = copy_repository(self._repository, destination, without=apart)
+        even_out(destination, when=self._when)
+        return root
 
     def _source(self, package: LockedPip) -> Path:
         if package.kind == "git":
-            return clone(
-                package,
-                self._scratch / f"git-{package.name}",
-                progress=self._progress,
-                timeout=self._timeout,
-            )
+            checkout = self._scratch / f"git-{package.name}"
+            project = clone(package, checkout, progress=self._progress, timeout=self._timeout)
+            even_out(checkout, when=self._when)
+            return project
         if package.kind == "project":
             return self._project(package)
         here = local_path(package.url, self._repository.root)
@@ -128,14 +143,13 @@ class WheelBuilder:
         return folder_in_copy(self._repository, self._copy) / below
 
     def _variables(self) -> dict[str, str]:
-        return {
+        found = {
             "MAKEFLAGS": f"-j{self._threads}",
             "CMAKE_BUILD_PARALLEL_LEVEL": str(self._threads),
-            **activated(self._prefix, neutral(os.environ)),
-            "SOURCE_DATE_EPOCH": str(self._when),
-            "PYTHONHASHSEED": "0",
+            **activated(self._prefix, {**neutral(os.environ), **self.surroundings()}),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
+        return with_mapped_paths(found, {self._scratch: "/build", self._prefix: "/prefix"})
 
 
 def _build_hint(output: str) -> str:

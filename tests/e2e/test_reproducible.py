@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import io
 import os
 import shutil
 import subprocess
+import tarfile
+import tempfile
 import textwrap
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import zstandard
 from sites import Site, only, repository
 
+from reespack.files import remove_tree
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+COMMITTED = 1_700_000_000
 CAPABILITIES = "+dac_override,+dac_read_search"
 """With these another user reaches a Python that lies in root's own folder."""
 
@@ -163,21 +171,24 @@ def with_hook(folder: Path) -> None:
 def in_git(folder: Path) -> None:
     """Make a folder a git checkout with one commit."""
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    when = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"{COMMITTED} +0000")
     for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-q", "-m", "all"]):
-        subprocess.run(["git", *words], check=True, cwd=folder)
+        subprocess.run(["git", *words], check=True, cwd=folder, env={**os.environ, **when})
 
 
-@pytest.fixture(params=[conda_only, with_wheels, with_sources, with_hook])
-def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    make: Callable[[Path], None] = request.param
-    folder = tmp_path / "one" / "repo"
-    make(folder)
-    return folder
+@pytest.fixture
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return a folder with a short path: a build prefix has room for 100 characters."""
+    parent = tmp_path_factory.getbasetemp().parent.parent
+    folder = Path(tempfile.mkdtemp(prefix="r-", dir=parent))
+    folder.chmod(0o755)
+    yield folder
+    remove_tree(folder)
 
 
-def place(site: Site, tmp_path: Path, name: str, conditions: Conditions) -> Site:
+def place(site: Site, room: Path, name: str, conditions: Conditions) -> Site:
     """Return a machine with a cold cache, whose path has the length that is asked for."""
-    folder = tmp_path.joinpath(name, *["a folder".replace(" ", "-")] * conditions.depth)
+    folder = room.joinpath(name, *["folder"] * conditions.depth)
     folder.mkdir(parents=True)
     if conditions.user is not None:
         os.chown(folder, conditions.user, conditions.user)
@@ -211,6 +222,12 @@ def members(archive: Path) -> dict[str, str]:
     return dict(line.split("\t", 1) for line in listed.stdout.decode().splitlines())
 
 
+def plain_tar(archive: Path) -> tarfile.TarFile:
+    with archive.open("rb") as file:
+        reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+        return tarfile.open(fileobj=io.BytesIO(reader.read()))
+
+
 def assert_same(one: Path, other: Path) -> None:
     """Compare by `cmp`; say which members differ."""
     if subprocess.run(["cmp", one, other], check=False, capture_output=True).returncode == 0:
@@ -233,18 +250,64 @@ def assert_same(one: Path, other: Path) -> None:
     pytest.fail("the compressed bytes differ")
 
 
-def test_surroundings_do_not_matter(site: Site, source: Path, tmp_path: Path) -> None:
-    here = place(site, tmp_path, "here", PLAIN)
-    first = PLAIN.build(here, source, tmp_path / "first")
+@pytest.mark.parametrize(
+    ("make", "depth"),
+    [
+        pytest.param(conda_only, 20, id="conda"),
+        pytest.param(with_wheels, 20, id="wheels"),
+        pytest.param(with_sources, 3, id="sources"),
+        pytest.param(with_hook, 3, id="postBuild"),
+    ],
+)
+def test_surroundings_do_not_matter(
+    site: Site, room: Path, make: Callable[[Path], None], depth: int
+) -> None:
+    source = room / "one" / "repo"
+    make(source)
+    here = place(site, room, "here", PLAIN)
+    first = PLAIN.build(here, source, room / "first")
 
-    stranger = replace(OTHER, user=other_user())
-    there = place(site, tmp_path, "there", stranger)
-    copy = as_checked_out_elsewhere(source, tmp_path / "the-other-place" / "repo")
-    output = there.folder / "second"
-    second = stranger.build(there, copy, output)
+    stranger = replace(OTHER, user=other_user(), depth=depth)
+    there = place(site, room, "there", stranger)
+    copy = as_checked_out_elsewhere(source, room / "the-other-place" / "repo")
+    second = stranger.build(there, copy, there.folder / "second")
     assert_same(first, second)
 
-    # Once more from a cache that has everything but the archive, and then all but the packages.
+    # Once more, from caches that have everything but the archive: packages, wheels, the lock.
     warm = replace(PLAIN, umask=0o002, seed="99", threads=3, zone="America/St_Johns")
-    shutil.rmtree(here.cache / "artifacts")
-    assert_same(first, warm.build(here, source, tmp_path / "third"))
+    remove_tree(here.cache / "artifacts")
+    assert_same(first, warm.build(here, source, room / "third"))
+
+
+@pytest.mark.skipif(not FAKETIME, reason="libfaketime (Debian: faketime) is not installed")
+def test_the_clock_does_not_matter(site: Site, room: Path) -> None:
+    source = room / "repo"
+    with_hook(source)
+    archives = []
+    for clock in ("-400d", "+2d"):
+        conditions = Conditions(clock=clock)
+        here = place(site, room, clock[1:], conditions)
+        archives.append(conditions.build(here, source, here.folder / "dist"))
+    assert_same(*archives)
+
+
+def test_the_commits_time_is_every_members_unless_another_is_asked_for(
+    site: Site, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = room / "repo"
+    conda_only(source)
+    in_git(source)
+    times = set()
+    for given in (None, "1000000000"):
+        if given:
+            monkeypatch.setenv("SOURCE_DATE_EPOCH", given)
+        output = room / f"dist-{given}"
+        archive = PLAIN.build(site, source, output)
+        with plain_tar(archive) as tar:
+            (time,) = {member.mtime for member in tar}
+            history = tar.extractfile("conda-meta/history")
+            assert history is not None
+            moment = dt.datetime.fromtimestamp(time, dt.timezone.utc)
+            assert history.read().decode().startswith(f"==> {moment:%Y-%m-%d %H:%M:%S} <==")
+        times.add(time)
+    assert times == {COMMITTED, 1000000000}
