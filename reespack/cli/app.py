@@ -10,7 +10,10 @@ from reespack.cli.build import build
 from reespack.cli.channel import create
 from reespack.cli.config import show
 from reespack.cli.detect import detect
+from reespack.cli.execute_help import explain
 from reespack.cli.inspection import inspect
+from reespack.cli.install import install, stage
+from reespack.cli.installed import collect, list_installed, uninstall
 from reespack.cli.lock import lock
 from reespack.cli.unpack import unpack
 from reespack.cli.verify import verify
@@ -68,5 +71,11 @@ for _command, _help in (
     (verify, "Check an archive against its manifest."),
 ):
     app.command(short_help=_help)(_command)
+app.command("exec", short_help="Run a command in an archive's environment.")(explain)
+app.command(short_help="Unpack an archive once, and install its kernel.")(install)
+app.command(short_help="Unpack an archive ahead of time.")(stage)
+app.command("list", short_help="Show what is installed.")(list_installed)
+app.command(short_help="Remove a kernel and its environment.")(uninstall)
+app.command("gc", short_help="Remove environments that are not in use.")(collect)
 app.add_typer(channel_app, name="channel")
 app.add_typer(config_app, name="config")

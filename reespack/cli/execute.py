@@ -18,22 +18,7 @@ if TYPE_CHECKING:
 
     from reespack.progress import Advance, Unit
 
-__all__ = ["HELP", "execute"]
-
-HELP = """\
-Usage: reespack exec [OPTIONS] ARCHIVE -- COMMAND...
-
-  Run a command in an archive's environment, unpacked into the store if no
-  store has it yet. The environment is active, the repository's `start` runs
-  around the command, and signals and exit code are the command's own.
-
-Options:
-  --store DIR      The store, instead of the one that the settings name.
-  --threads N      Cores to use for unpacking. [all that are given]
-  -v, --verbose    Say more.
-  -q, --quiet      Say only warnings and errors.
-  -h, --help       Show this message and exit.
-"""
+__all__ = ["execute"]
 
 
 class _Lines:

@@ -29,6 +29,7 @@ __all__ = [
     "Quiet",
     "Ref",
     "Source",
+    "Store",
     "Subdir",
     "Threads",
     "Traceback",
@@ -100,6 +101,10 @@ AllowEmpty = Annotated[
 DefaultPython = Annotated[
     str | None,
     typer.Option(metavar="X.Y", help="The Python where nothing asks for one."),
+]
+Store = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The store, instead of the one that the settings name."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Threads = Annotated[

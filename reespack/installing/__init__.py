@@ -8,7 +8,33 @@ do all of this at once, on one host or several; see docs/installing.md.
 from __future__ import annotations
 
 from reespack.installing.install import Installation, install
+from reespack.installing.kernels import (
+    InstalledKernel,
+    find_kernels,
+    install_kernel,
+    kernel_folder,
+    remove_kernel,
+)
+from reespack.installing.remove import Collected, Kept, collect, list_store, remove
 from reespack.installing.run import become
-from reespack.installing.stores import Place, Stores, open_stores
+from reespack.installing.stores import Place, Stores, open_stores, open_to_all
 
-__all__ = ["Installation", "Place", "Stores", "become", "install", "open_stores"]
+__all__ = [
+    "Collected",
+    "Installation",
+    "InstalledKernel",
+    "Kept",
+    "Place",
+    "Stores",
+    "become",
+    "collect",
+    "find_kernels",
+    "install",
+    "install_kernel",
+    "kernel_folder",
+    "list_store",
+    "open_stores",
+    "open_to_all",
+    "remove",
+    "remove_kernel",
+]

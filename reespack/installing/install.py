@@ -119,7 +119,7 @@ def _make(place: Place, snapshot: Snapshot, threads: int | None, progress: Progr
             _retire_stale(place, progress)
             _unpack(place, snapshot, lock, threads, progress)
             made = True
-        place.leases.mkdir(exist_ok=True)
+        place.make_leases()
         return made
 
 
@@ -129,7 +129,7 @@ def _retire_stale(place: Place, progress: Progress) -> None:
         return
     using = close_leases(place.leases)
     if using:
-        place.leases.mkdir(exist_ok=True)
+        place.make_leases()
         raise InUseError(
             f"{place.path} was made for another place or archive, and is in use there",
             hint="end what runs from it, or set REESPACK_STORE to another folder",
@@ -173,7 +173,7 @@ def _unpack(
                 hint="try again",
             )
         remember(snapshot, place.store, place.digest)
-        place.leases.mkdir(exist_ok=True)
+        place.make_leases()
         (part / "environment").rename(place.path)
     finally:
         clear(part)
@@ -223,7 +223,10 @@ def locked(place: Place, *, wait: bool) -> Iterator[bool]:
     """Hold the lock of an environment; yield False when another process has it."""
     lock = Lock(place.lock)
     try:
-        yield lock.acquire(wait=wait)
+        taken = lock.acquire(wait=wait)
+        if taken:
+            lock.tidy()
+        yield taken
     finally:
         lock.release()
 

@@ -91,19 +91,21 @@ def close_leases(leases: Path) -> tuple[Owner, ...]:
     Dead ones go first. After this nobody can take one until the folder is made again, which only
     the holder of the environment's lock does.
     """
-    while True:
+    for last in (False, False, True):
         living = holders(leases)
         if living:
             return living
         try:
             leases.rmdir()
         except FileNotFoundError:
-            return ()
+            pass
         except OSError as error:
-            if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
-                continue  # one was taken meanwhile
-            raise
-        return ()
+            # One was taken meanwhile, or somebody has put there what is no lease.
+            if last or error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+            continue
+        break
+    return ()
 
 
 def holders(leases: Path) -> tuple[Owner, ...]:
@@ -118,7 +120,8 @@ def holders(leases: Path) -> tuple[Owner, ...]:
         path = leases / name
         owner = Owner.parse(name)
         if owner is None:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
             continue
         silence = None
         if not owner.is_visible and owner.mark.startswith(_BEATING):

@@ -106,6 +106,14 @@ class Lock:
             self.beat_file.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
 
+    def tidy(self) -> None:
+        """Remove what processes left that died while they took a lock away from the dead."""
+        breakers = sorted(self.path.parent.glob(f"{self.path.name}.break*"), reverse=True)
+        for breaker in breakers:
+            owner = _owner_of(breaker)
+            if owner is not None and owner.is_dead(silence=None, patience=PATIENCE):
+                self._break(breaker, owner)
+
     def _take(self, path: Path) -> bool:
         try:
             path.symlink_to(str(self._me))

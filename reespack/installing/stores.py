@@ -16,6 +16,7 @@ of `reespack.kernelspec.scripts` use the same layout.
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from reespack.config.stores import StoreSettings
 
-__all__ = ["DIGITS", "MARKER", "Place", "Stores", "open_stores"]
+__all__ = ["DIGITS", "MARKER", "Place", "Stores", "open_stores", "open_to_all"]
 
 DIGITS = 16
 MARKER = "share/reespack/unpacked"
@@ -57,6 +58,12 @@ class Place:
     def leases(self) -> Path:
         """The folder of leases."""
         return self.store / f".{self.digest[:DIGITS]}.leases"
+
+    def make_leases(self) -> None:
+        """Make the folder of leases; in a store that others may read they may hold some, too."""
+        self.leases.mkdir(mode=0o700, exist_ok=True)
+        if self.store.stat().st_mode & stat.S_IROTH:
+            self.leases.chmod(0o1777)
 
     def aside(self, kind: str, owner: object) -> Path:
         """Return a path beside the environment that nobody else uses."""
@@ -129,6 +136,18 @@ def _own(settings: StoreSettings, variables: Mapping[str, str], trusted: frozens
         "there is no place for the store of environments",
         hint="set REESPACK_STORE to a folder that you can write to",
     )
+
+
+def open_to_all(store: Path) -> None:
+    """Make a store that others may use and not change; raise StoreError when that cannot be."""
+    try:
+        store.mkdir(mode=0o755, parents=True, exist_ok=True)
+        store.chmod(0o755)
+    except OSError as error:
+        raise StoreError(
+            f"the store {store} cannot be made: {error.strerror}",
+            hint="name a folder that you can write to",
+        ) from error
 
 
 def _named(store: Path, trusted: frozenset[int]) -> Path:

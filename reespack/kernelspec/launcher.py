@@ -11,6 +11,7 @@ import json
 import shlex
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,31 +20,35 @@ from reespack.files import remove_tree
 from reespack.kernelspec.scripts import read_script, replace_file
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reespack.model import Archive, Kernelspec
 
 __all__ = ["write_launcher_kernelspec"]
 
 
-def write_launcher_kernelspec(
+def write_launcher_kernelspec(  # noqa: PLR0913 - what a kernelspec says
     target: Path,
     kernelspec: Kernelspec,
     *,
     archive: Archive,
     source: Path,
     location: Path | None = None,
+    defaults: Mapping[str, str] | None = None,
 ) -> Path:
     """Make the folder `target`: a kernelspec that starts `kernelspec` out of `archive`.
 
     `source` is the folder whose kernel.json and logos are taken: the kernelspec's own in a prefix
     (`prefix.path / kernelspec.path`), or one that this function made before. `location` says where
-    the archive will lie when that is not `archive.path`. The folder appears whole, in the place of
-    an earlier one. Raises PackError when it cannot be written.
+    the archive will lie when that is not `archive.path`. `defaults` are variables for the launcher
+    where its caller does not set them (`REESPACK_STORE_ORDER`). The folder appears whole, in the
+    place of an earlier one. Raises PackError when it cannot be written.
     """
-    path = (location or archive.path).absolute()
+    archive = replace(archive, path=(location or archive.path).absolute())
     try:
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
-            _fill(temporary, source, kernelspec, archive, path)
+            _fill(temporary, source, kernelspec, archive, defaults or {})
             temporary.chmod(0o755)
             remove_tree(target)
             temporary.replace(target)
@@ -54,7 +59,13 @@ def write_launcher_kernelspec(
     return target
 
 
-def _fill(folder: Path, source: Path, kernelspec: Kernelspec, archive: Archive, path: Path) -> None:
+def _fill(
+    folder: Path,
+    source: Path,
+    kernelspec: Kernelspec,
+    archive: Archive,
+    defaults: Mapping[str, str],
+) -> None:
     ignore = shutil.ignore_patterns("kernel.json", "launch.sh", "archive.sh")
     shutil.copytree(
         source, folder, ignore=ignore, dirs_exist_ok=True, copy_function=shutil.copyfile
@@ -62,7 +73,7 @@ def _fill(folder: Path, source: Path, kernelspec: Kernelspec, archive: Archive, 
     content: dict[str, Any] = json.loads((source / "kernel.json").read_bytes())
     mine = content.setdefault("metadata", {}).setdefault("reespack", {})
     mine["archive"] = {
-        "path": str(path),
+        "path": str(archive.path),
         "format": archive.format,
         "sha256": archive.sha256,
         "size": archive.size,
@@ -72,11 +83,15 @@ def _fill(folder: Path, source: Path, kernelspec: Kernelspec, archive: Archive, 
     replace_file(folder / "kernel.json", f"{text}\n")
     replace_file(folder / "launch.sh", read_script("archive.sh"), executable=True)
     settings = {
-        "archive_path": str(path),
-        "archive_file": path.name,
+        "archive_path": str(archive.path),
+        "archive_file": archive.path.name,
         "archive_format": archive.format,
         "archive_sha256": archive.sha256,
         "kernel": kernelspec.name,
     }
     lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
+    lines += "".join(
+        f'[ "${{{name}-}}" ] || {name}={shlex.quote(value)}\n'
+        for name, value in sorted(defaults.items())
+    )
     replace_file(folder / "archive.sh", f"# What launch.sh starts. Made by reespack.\n{lines}")
