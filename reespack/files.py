@@ -93,7 +93,8 @@ def remove_tree(path: Path) -> None:
         path.chmod(stat.S_IRWXU)
         for folder, below, _ in os.walk(path):
             for name in below:
-                Path(folder, name).chmod(stat.S_IRWXU)
+                if not Path(folder, name).is_symlink():  # what it leads to is not ours
+                    Path(folder, name).chmod(stat.S_IRWXU)
         shutil.rmtree(path)
 
 

@@ -185,27 +185,30 @@ def lock(  # noqa: PLR0913 - each is an option of the command
     """Pin what a repository asks for, on one platform or several, keeping what `previous` says."""
     from reespack.locking import lock as solve
     from reespack.locking import read_lock
+    from reespack.store import Cache
 
     settings = settings or _settings()
     wanted = tuple(platforms) or (host_platform(),)
-    detections = [
-        detect(request, settings=settings, platform=platform, progress=progress)
-        for platform in wanted
-    ]
-    specs = [
-        specify(detection, request, settings=settings, use_lockfile=False)
-        for detection in detections
-    ]
-    _tell([note for spec in specs for note in spec.notes], progress)
-    return solve(
-        specs,
-        repository=detections[0].repository,
-        channels=settings.channel_settings(),
-        index=settings.package_index(),
-        previous=read_lock(previous.read_text(encoding="utf-8")) if previous else None,
-        update=tuple(update),
-        progress=progress,
-    )
+    cache = Cache(settings.cache)
+    with cache.in_use(), cache.open_to_group():
+        detections = [
+            detect(request, settings=settings, platform=platform, progress=progress)
+            for platform in wanted
+        ]
+        specs = [
+            specify(detection, request, settings=settings, use_lockfile=False)
+            for detection in detections
+        ]
+        _tell([note for spec in specs for note in spec.notes], progress)
+        return solve(
+            specs,
+            repository=detections[0].repository,
+            channels=settings.channel_settings(),
+            index=settings.package_index(),
+            previous=read_lock(previous.read_text(encoding="utf-8")) if previous else None,
+            update=tuple(update),
+            progress=progress,
+        )
 
 
 def _tell(notes: Sequence[Note], progress: Progress) -> None:
@@ -237,29 +240,26 @@ def build(
     from reespack.store import Cache
 
     settings = settings or _settings()
-    detection = _named(detect(request, settings=settings, progress=progress), options.name)
-    spec = specify(detection, request, settings=settings, use_lockfile=not options.update_lock)
-    _tell(spec.notes, progress)
-    prepare_output(options.output)
-    plan = _Plan(
-        detection=detection,
-        spec=spec,
-        cache=Cache(settings.cache),
-        settings=settings,
-        progress=progress,
-        content=content_digest(detection.repository) if _needs_content(spec) else None,
-    )
-    pin = _pin(plan, options)
-    key = _key(plan, pin, options)
-    kept = plan.cache.find_artifact(key)
-    if kept is not None:
-        progress.step(
-            f"Nothing has changed: {key} comes from the cache, without a solve or an install"
+    cache = Cache(settings.cache, below=settings.shared_cache)
+    with cache.in_use():
+        with cache.open_to_group():
+            detection = _named(detect(request, settings=settings, progress=progress), options.name)
+        spec = specify(detection, request, settings=settings, use_lockfile=not options.update_lock)
+        _tell(spec.notes, progress)
+        prepare_output(options.output)
+        plan = _Plan(
+            detection=detection,
+            spec=spec,
+            cache=cache,
+            settings=settings,
+            progress=progress,
+            content=content_digest(detection.repository) if _needs_content(spec) else None,
         )
-        return _deliver(plan, kept, key=key, options=options, cached=True)
-    with plan.cache.lock(f"artifact-{key}", progress=progress):
-        kept = plan.cache.find_artifact(key) or _make(plan, pin.read(), key=key, options=options)
-    return _deliver(plan, kept, key=key, options=options, cached=False)
+        with cache.open_to_group():
+            pin = _pin(plan, options)
+            key = _key(plan, pin, options)
+            kept, cached = _find_or_make(plan, pin, key=key, options=options)
+        return _deliver(plan, kept, key=key, options=options, cached=cached)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +282,20 @@ class _Plan:
         """Every member's time: SOURCE_DATE_EPOCH, else the commit's, else 1980."""
         given = os.environ.get("SOURCE_DATE_EPOCH", "")
         return int(given) if given.isdigit() else self.repository.commit_time or DEFAULT_MTIME
+
+
+def _find_or_make(plan: _Plan, pin: _Pin, *, key: str, options: BuildOptions) -> tuple[Path, bool]:
+    """Return the folder of a kept build, and whether another build had made it."""
+    kept = plan.cache.find_artifact(key)
+    if kept is None:
+        with plan.cache.lock(f"artifact-{key}", progress=plan.progress):
+            kept = plan.cache.find_artifact(key)
+            if kept is None:
+                return _make(plan, pin.read(), key=key, options=options), False
+    plan.progress.step(
+        f"Nothing has changed: {key} comes from the cache, without a solve or an install"
+    )
+    return kept, True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,17 +325,29 @@ def _pin(plan: _Plan, options: BuildOptions) -> _Pin:
     key = lock_key(spec, version=VERSION, content=plan.content, sources=sources)
     known = None if options.update_lock else plan.cache.find_lock(key)
     if known is None:
-        from reespack.locking import lock as solve
-
-        made = solve(
-            (spec,), repository=plan.repository, channels=channels, index=index, progress=progress
-        )
-        plan.cache.keep_lock(key, made.text)
-        _tell(made.notes, progress)
-        known = made.text
+        with plan.cache.lock(f"solve-{key[:12]}", progress=progress):
+            # Another build may have solved it while this one waited.
+            known = None if options.update_lock else plan.cache.find_lock(key)
+            if known is None:
+                known = _solve(plan, key)
     # Read again even if it was just made: the archive must not depend on whether the lock came out
     # of the cache, which keeps no notes. That pip's choice replaces conda's stands in the lock.
     return _Pin(digest=sha256_bytes(known.encode()), read=partial(_parsed, known))
+
+
+def _solve(plan: _Plan, key: str) -> str:
+    from reespack.locking import lock as solve
+
+    made = solve(
+        (plan.spec,),
+        repository=plan.repository,
+        channels=plan.settings.channel_settings(),
+        index=plan.settings.package_index(),
+        progress=plan.progress,
+    )
+    plan.cache.keep_lock(key, made.text)
+    _tell(made.notes, plan.progress)
+    return made.text
 
 
 def _given(plan: _Plan) -> Lock:
@@ -399,6 +425,7 @@ def _make(plan: _Plan, lock: Lock, *, key: str, options: BuildOptions) -> Path:
             channels=settings.channel_settings(),
             index=settings.package_index(),
             cache=plan.cache.root,
+            shared_cache=plan.cache.below,
             timeout=settings.timeout,
             threads=settings.threads,
             when=plan.mtime,

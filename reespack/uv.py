@@ -6,11 +6,13 @@ uv is the program of the PyPI package `uv`. It reads `UV_*` variables and `uv.to
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reespack.locks import has_flock, local_folder
 from reespack.process import Completed, run
 
 if TYPE_CHECKING:
@@ -70,6 +72,17 @@ class PackageIndex:
         return merged
 
 
+def _on_lockable(index: PackageIndex) -> PackageIndex:
+    if index.cache is None:
+        return index
+    try:
+        index.cache.mkdir(parents=True, exist_ok=True)
+        lockable = has_flock(index.cache)
+    except OSError:
+        return index  # uv says what is wrong with it
+    return index if lockable else dataclasses.replace(index, cache=local_folder("uv"))
+
+
 @functools.cache
 def uv_program() -> str:
     """Return the path of the uv program that came with reespack."""
@@ -90,8 +103,10 @@ def run_uv(  # noqa: PLR0913 - they are those of `run`
 ) -> Completed:
     """Run uv; stdout is captured whole, stderr goes to `on_output` and the tail.
 
-    `env` (this process's by default) is what the index's variables are laid over.
+    `env` (this process's by default) is what the index's variables are laid over. uv does not work
+    where there is no flock; a cache that lies there is left alone for one on this machine.
     """
+    index = _on_lockable(index)
     variables = index.variables(os.environ if env is None else env)
     # There is no variable for this one.
     missing = index.no_index and "--no-index" not in args and args[0] in {"pip", "build"}

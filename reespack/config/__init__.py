@@ -37,6 +37,7 @@ _OTHER_VARIABLES = (USER_FILE_VARIABLE, SITE_FILE_VARIABLE, "REESPACK_TRACEBACK"
 class Settings:
     """What reespack does where neither the repository nor the command line says otherwise.
 
+    What `cache` does not have is looked for in `shared_cache`, which nothing is written to.
     `timeout` is in seconds and bounds postBuild; None is no limit. `base_url`, `custom_channels`,
     `default_channels`, `proxies` and `ssl_verify` are .condarc's. `origins` pair a setting
     (`channel_alias.NAME` for a table's) with the file and line, variable or flag it comes from.
@@ -46,6 +47,7 @@ class Settings:
     channel_alias: tuple[tuple[str, str], ...]
     default_python: str
     cache: Path
+    shared_cache: Path | None
     offline: bool
     apt: Literal["error", "warn", "ignore"]
     apt_table: Path | None
@@ -125,6 +127,7 @@ def load_settings(
         channel_alias=tuple(values.get("channel_alias", {}).items()),
         default_python=values.get("default_python", "3.12"),
         cache=cache,
+        shared_cache=values.get("shared_cache"),
         offline=offline,
         apt=values.get("apt", "error"),
         apt_table=values.get("apt_table"),

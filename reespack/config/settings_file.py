@@ -239,6 +239,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "default_python": Setting(expected='a version such as "3.12"', parse=_python),
     "cache": Setting(expected="a folder", parse=_path),
+    "shared_cache": Setting(expected="a folder", parse=_path),
     "offline": Setting(expected="true or false", parse=_truth, from_text=_truth_from_text),
     "apt": _one_of("error", "warn", "ignore"),
     "apt_table": Setting(expected="a file", parse=_path),

@@ -40,6 +40,7 @@ def make_prefix(  # noqa: PLR0913 - the collaborators of a phase
     channels: ChannelSettings,
     index: PackageIndex,
     cache: Path,
+    shared_cache: Path | None = None,
     timeout: float | None,
     threads: int,
     when: int | None = None,
@@ -47,7 +48,8 @@ def make_prefix(  # noqa: PLR0913 - the collaborators of a phase
 ) -> Prefix:
     """Install a lock into the folder `path`, which must be absolute and empty or not there.
 
-    Packages are kept below `cache`. `timeout` (seconds, None for no limit) holds for postBuild and
+    Packages are kept below `cache`, and taken from `shared_cache` where that has them. `timeout`
+    (seconds, None for no limit) holds for postBuild and
     for each wheel that is built; a build may use `threads` processors. `when` (seconds since the
     epoch; None for the commit's time) is what stands for the present. Raises InstallError,
     HashMismatchError and PostBuildError; what was made so far then stays at `path`, for the caller
@@ -56,6 +58,7 @@ def make_prefix(  # noqa: PLR0913 - the collaborators of a phase
     from reespack.prefix.conda_half import install_conda
     from reespack.prefix.conda_meta import write_history, write_state
     from reespack.prefix.pip_half import install_pip
+    from reespack.store import Cache
 
     index = _with_options(index, spec.pip_options, repository)
     if when is None:
@@ -64,11 +67,14 @@ def make_prefix(  # noqa: PLR0913 - the collaborators of a phase
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
             raise InstallError(f"{path} is not empty", hint="give a folder of its own")
-        said = install_conda(
-            spec, lock, path=path, channels=channels, cache=cache, progress=progress
+        install_conda(
+            spec,
+            lock,
+            path=path,
+            channels=channels,
+            cache=Cache(cache, below=shared_cache),
+            progress=progress,
         )
-        for note in said:  # of this machine: they say nothing of the environment
-            progress.warn(note.message, hint=note.hint)
         (path / "conda-meta").mkdir(exist_ok=True)
         write_history(path, spec.conda, when=when)
         write_state(path, spec.variables)

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
     from rattler import RepoDataRecord
 
-    from reespack.model import EnvironmentSpec, LockedConda, Note, PlatformLock
+    from reespack.model import EnvironmentSpec, LockedConda, PlatformLock
     from reespack.progress import Progress
+    from reespack.store import Cache
 
 __all__ = ["install_conda"]
 
@@ -49,9 +50,9 @@ def install_conda(  # noqa: PLR0913 - the collaborators of a phase
     *,
     path: Path,
     channels: ChannelSettings,
-    cache: Path,
+    cache: Cache,
     progress: Progress,
-) -> tuple[Note, ...]:
+) -> None:
     """Install the locked conda packages into the empty folder `path`.
 
     Files are copies of the cache's (or reflinks), never hard links: whatever pip, postBuild or a
@@ -60,31 +61,28 @@ def install_conda(  # noqa: PLR0913 - the collaborators of a phase
 
     Raises InstallError, and HashMismatchError for a package that is not the locked one.
     """
-    packages, notes = open_package_cache(cache)
+    packages = open_package_cache(cache)
     sources = {package.url: _source(package.url, channels) for package in lock.conda}
-    with packages.locked():
-        missing = [package for package in lock.conda if not packages.holds(package)]
-        _check(missing, sources, offline=channels.offline)
-        for package in missing:
-            packages.forget(package)
-        work = _Installation(
-            lock=lock, packages=packages, channels=channels, sources=sources, progress=progress
-        )
-        threaded = [one for one in missing if one.name == "python" and one.build.endswith("t")]
-        if threaded:
-            # Where a free-threaded Python's site-packages lie must be known before others go there.
-            with work.thrown_away() as scratch:
-                work.install(threaded, threaded, scratch)
-        work.install(
-            lock.conda,
-            [package for package in missing if package not in threaded],
-            path,
-            requested=[requirement.spec for requirement in spec.conda],
-        )
-        _complete(path, missing, packages)
+    packages.use(lock.conda)
+    work = _Installation(
+        spec=spec,
+        lock=lock,
+        packages=packages,
+        channels=channels,
+        sources=sources,
+        progress=progress,
+    )
+    if all(packages.holds(package) for package in lock.conda):
+        work.install_into(path, [])
+    else:
+        with packages.locked(progress):
+            missing = [package for package in lock.conda if not packages.holds(package)]
+            _check(missing, sources, offline=channels.offline)
+            for package in missing:
+                packages.forget(package)
+            work.install_into(path, missing if packages.flock else work.fetched(missing))
     # rattler marks the environment as a cache, which tar and backups would then leave out.
     (path / "CACHEDIR.TAG").unlink(missing_ok=True)
-    return notes
 
 
 def _source(url: str, channels: ChannelSettings) -> str:
@@ -114,11 +112,42 @@ def _check(missing: Sequence[LockedConda], sources: dict[str, str], *, offline: 
 class _Installation:
     """Everything that rattler's installer needs besides packages and a place for them."""
 
+    spec: EnvironmentSpec
     lock: PlatformLock
     packages: CachedPackages
     channels: ChannelSettings
     sources: dict[str, str]
     progress: Progress
+
+    def install_into(self, path: Path, missing: Sequence[LockedConda]) -> None:
+        """Install everything, fetching what is missing."""
+        threaded = [one for one in missing if one.name == "python" and one.build.endswith("t")]
+        if threaded:
+            # Where a free-threaded Python's site-packages lie must be known before others go there.
+            with self.thrown_away() as scratch:
+                self.install(threaded, threaded, scratch)
+        self.install(
+            self.lock.conda,
+            [package for package in missing if package not in threaded],
+            path,
+            requested=[requirement.spec for requirement in self.spec.conda],
+        )
+        _complete(path, missing, self.packages)
+
+    def fetched(self, missing: Sequence[LockedConda]) -> Sequence[LockedConda]:
+        """Fetch packages without rattler's cache; return those still missing, which are none."""
+        from reespack.prefix.fetch import fetch
+
+        with self.thrown_away() as scratch:
+            fetch(
+                missing,
+                self.sources,
+                self.packages,
+                scratch=scratch,
+                channels=self.channels,
+                progress=self.progress,
+            )
+        return ()
 
     def install(
         self,
@@ -132,7 +161,6 @@ class _Installation:
         from rattler import MatchSpec, Subdir
         from rattler.config import Config
         from rattler.install import install
-        from rattler.package_cache import PackageCache
 
         from reespack.prefix.reporters import Installing
 
@@ -158,7 +186,7 @@ class _Installation:
             work = install(
                 records,
                 path,
-                package_cache=PackageCache(self.packages.folder),
+                package_cache=tasks.enter_context(self.packages.for_rattler(wanted)),
                 platform=Subdir(self.lock.platform),
                 client=client(self.channels),
                 config=config,

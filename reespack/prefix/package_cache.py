@@ -3,59 +3,73 @@
 rattler keys its cache by name, version and build and does not check the hash of a package that lies
 on this machine, nor does it undo its note of a hash after a failed download. So a sidecar file of
 ours says which digest a folder was unpacked from; a folder without the right one is fetched again.
+
+rattler installs only from a cache that it can write to and lock with flock(2). From one that is
+read-only, or lies where there is no flock, it is given a *view*: a folder of links to packages.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
-import os
-import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from reespack.errors import HashMismatchError, InstallError
-from reespack.files import remove_tree, write_atomic
-from reespack.model import Note
+from reespack.files import remove_tree, temporary_folder, write_atomic
+from reespack.locks import has_flock, local_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from rattler.package_cache import PackageCache
 
     from reespack.model import LockedConda
+    from reespack.progress import Progress
+    from reespack.store import Cache
 
 __all__ = ["CachedPackages", "local_archive", "open_package_cache"]
 
-_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 _CHECKED = ".checked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedPackages:
-    """A folder of unpacked packages that this process may lock and write to."""
+    """A folder of unpacked packages that this process may write to, and one that it only reads.
 
-    folder: Path
+    `flock` says whether rattler can lock files in the first.
+    """
+
+    cache: Cache
+    flock: bool = True
+
+    @property
+    def folder(self) -> Path:
+        """Return where packages are fetched to."""
+        return self.cache.packages
 
     def unpacked(self, package: LockedConda) -> Path:
-        """Return where rattler unpacks a package."""
-        return self.folder / f"{package.name}-{package.version}-{package.build}"
+        """Return where a package is, or where rattler unpacks it."""
+        name = _name(package)
+        shared = self._shared
+        own = self.folder / name
+        if shared is None or own.exists() or not _is_checked(shared, package):
+            return own
+        return shared / name
+
+    def use(self, packages: Sequence[LockedConda]) -> None:
+        """Keep packages from being pruned."""
+        self.cache.use("packages", *map(_name, packages))
 
     def holds(self, package: LockedConda) -> bool:
         """Say whether the very package that the lock names is there, checked."""
-        note = self._note(package)
-        return (
-            (self.unpacked(package) / "info" / "index.json").is_file()
-            and note.is_file()
-            and note.read_text(encoding="utf-8") == _identity(package)
-        )
+        return _is_checked(self.unpacked(package).parent, package)
 
     def forget(self, package: LockedConda) -> None:
         """Remove what lies under the package's name, so that rattler fetches it."""
-        folder = self.unpacked(package)
+        folder = self.folder / _name(package)
         self._note(package).unlink(missing_ok=True)
         remove_tree(folder)
         folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
@@ -65,16 +79,61 @@ class CachedPackages:
         write_atomic(self._note(package), _identity(package))
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other builds out for as long as packages are fetched or linked."""
-        from filelock import FileLock
-
-        (self.folder / _CHECKED).mkdir(exist_ok=True)
-        with FileLock(self.folder / ".reespack.lock"):
+    def locked(self, progress: Progress) -> Iterator[None]:
+        """Keep other builds from fetching packages."""
+        with self.cache.lock("packages", progress=progress):
+            (self.folder / _CHECKED).mkdir(exist_ok=True)
             yield
 
+    @contextlib.contextmanager
+    def for_rattler(self, packages: Sequence[LockedConda]) -> Iterator[PackageCache]:
+        """Yield the cache as rattler takes it; only `packages` have to be found in it."""
+        from rattler.package_cache import PackageCache
+
+        found = [self.unpacked(package) for package in packages if self.holds(package)]
+        apart = [path for path in found if path.parent != self.folder or not self.flock]
+        if self.flock and not apart:
+            yield PackageCache(self.folder)
+            return
+        top = self.folder if self.flock else local_folder("packages")
+        if top is None:
+            raise InstallError(
+                f"neither {self.folder} nor a folder for temporary files is on a file system "
+                "with locks (flock)",
+                hint="set REESPACK_CACHE or TMPDIR to a folder on a local disk",
+            )
+        with temporary_folder(top, ".view-") as scratch:
+            view, rest = scratch / "view", scratch / "rest"
+            view.mkdir()
+            rest.mkdir()
+            for path in apart:
+                (view / path.name).symlink_to(path)
+                (view / f"{path.name}.lock").touch()  # which rattler opens, whatever it may write
+            view.chmod(0o555)  # that is how rattler knows what is only to be read
+            try:
+                yield PackageCache.new_layered([view, self.folder if self.flock else rest])
+            finally:
+                view.chmod(0o755)
+
+    @property
+    def _shared(self) -> Path | None:
+        return None if self.cache.below is None else self.cache.below / "packages"
+
     def _note(self, package: LockedConda) -> Path:
-        return self.folder / _CHECKED / self.unpacked(package).name
+        return self.folder / _CHECKED / _name(package)
+
+
+def _name(package: LockedConda) -> str:
+    return f"{package.name}-{package.version}-{package.build}"
+
+
+def _is_checked(folder: Path, package: LockedConda) -> bool:
+    try:
+        note = (folder / _CHECKED / _name(package)).read_text(encoding="utf-8")
+    except OSError:
+        return False
+    index = folder / _name(package) / "info" / "index.json"
+    return note == _identity(package) and index.is_file()
 
 
 def _identity(package: LockedConda) -> str:
@@ -118,63 +177,13 @@ def local_archive(package: LockedConda, url: str) -> Path | None:
     return archive
 
 
-def open_package_cache(cache: Path) -> tuple[CachedPackages, tuple[Note, ...]]:
-    """Return the package cache below `cache`, or one of the user's own where locks do not work.
-
-    Lustre without `-o flock` refuses flock(2) with ENOSYS, some NFS servers with ENOLCK, and
-    rattler cannot install without. Raises InstallError when neither can be used.
-    """
-    shared = cache / "packages"
+def open_package_cache(cache: Cache) -> CachedPackages:
+    """Return the package cache below `cache`. Raises InstallError when it cannot be written."""
     try:
-        shared.mkdir(parents=True, exist_ok=True)
-        if _can_lock(shared):
-            return CachedPackages(folder=shared), ()
+        cache.packages.mkdir(parents=True, exist_ok=True)
+        return CachedPackages(cache=cache, flock=has_flock(cache.packages))
     except OSError as error:
         raise InstallError(
-            f"the package cache {shared} cannot be written: {error.strerror}",
+            f"the package cache {cache.root / 'packages'} cannot be written: {error.strerror}",
             hint="set REESPACK_CACHE to a folder of your own",
         ) from error
-    private = _private_folder()
-    if not _can_lock(private):
-        raise InstallError(
-            f"neither {shared} nor {private} is on a file system with locks (flock)",
-            hint="set REESPACK_CACHE or TMPDIR to a folder on a local disk",
-        )
-    note = Note(
-        message=f"the file system of {shared} has no locks (flock); packages are kept in {private}",
-        hint="set REESPACK_CACHE to a folder on a local disk to share them between builds",
-    )
-    return CachedPackages(folder=private), (note,)
-
-
-def _can_lock(folder: Path) -> bool:
-    probe = folder / ".flock"
-    handle = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _NO_LOCKS:
-            return False
-        if error.errno not in {errno.EAGAIN, errno.EACCES}:
-            raise
-    finally:
-        os.close(handle)
-    return True
-
-
-def _private_folder() -> Path:
-    """Return a folder below TMPDIR that is this user's alone and outlives the build."""
-    top = Path(tempfile.gettempdir()) / f"reespack-{os.getuid()}"
-    folder = top / "packages"
-    try:
-        top.mkdir(mode=0o700, exist_ok=True)
-        status = top.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-            raise InstallError(
-                f"{top} belongs to somebody else", hint="set TMPDIR to a folder of your own"
-            )
-        top.chmod(0o700)
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InstallError(f"{folder} cannot be made: {error.strerror}") from error
-    return folder

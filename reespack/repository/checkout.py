@@ -82,6 +82,8 @@ def check_out(
     """
     target = cache.repositories / commit
     if target.is_dir():
+        cache.use("repositories", commit)
+    if target.is_dir():
         return target, commit
     if offline and not remote.local:
         raise RepositoryError(

@@ -36,6 +36,7 @@ from reespack.store.use import open_to_group, stamp, take_lease
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from reespack.locks import Holder
     from reespack.progress import Progress
@@ -143,18 +144,22 @@ class Cache:
 
         A cache that cannot be written to is used without: nothing can be pruned from it either.
         """
-        with open_to_group(self.root):
-            try:
+        try:
+            with self.open_to_group():
                 lease = take_lease(self.root)
                 if lease is not None:
                     self._stamp("uv", ())
-            except OSError as error:
-                raise self._unusable(error.strerror or "nothing can be written there") from error
-            try:
-                yield
-            finally:
-                if lease is not None:
-                    lease.release()
+        except OSError as error:
+            raise self._unusable(error.strerror or "nothing can be written there") from error
+        try:
+            yield
+        finally:
+            if lease is not None:
+                lease.release()
+
+    def open_to_group(self) -> AbstractContextManager[None]:
+        """Let the group write to what is made in the block, if the cache is marked as a group's."""
+        return open_to_group(self.root)
 
     def use(self, part: str, *names: str) -> None:
         """Note that entries of a part are about to be used; look for them afterwards.
@@ -226,7 +231,8 @@ class Cache:
             with contextlib.suppress(OSError):
                 text = (root / "lockfiles" / f"{key}.yml").read_text(encoding="utf-8")
                 if root == self.root:
-                    self.use("lockfiles", f"{key}.yml")
+                    with contextlib.suppress(OSError):  # it has been read, whatever becomes of it
+                        self._stamp("lockfiles", (f"{key}.yml",))
                 return text
         return None
 

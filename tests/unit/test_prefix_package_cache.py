@@ -1,19 +1,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from reespack.errors import HashMismatchError, InstallError
+from reespack.errors import ConfigError, HashMismatchError, InstallError
 from reespack.model import LockedConda
 from reespack.prefix.package_cache import CachedPackages, local_archive, open_package_cache
+from reespack.progress import QUIET
+from reespack.store import Cache
 
-NO_FLOCK = Path(__file__).parents[1] / "no_flock.c"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def package(sha256: str | None = "00" * 32, md5: str | None = None) -> LockedConda:
@@ -24,9 +23,8 @@ def package(sha256: str | None = "00" * 32, md5: str | None = None) -> LockedCon
 
 @pytest.fixture
 def cache(tmp_path: Path) -> CachedPackages:
-    packages, notes = open_package_cache(tmp_path)
-    assert notes == ()
-    with packages.locked():
+    packages = open_package_cache(Cache(tmp_path))
+    with packages.locked(QUIET):
         pass
     index = packages.unpacked(package()) / "info" / "index.json"
     index.parent.mkdir(parents=True)
@@ -70,62 +68,37 @@ def test_an_archive_here_is_checked_against_each_kind_of_digest(tmp_path: Path) 
 
 def test_a_cache_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InstallError, match="cannot be written") as caught:
-        open_package_cache(tmp_path / "file")
+    with pytest.raises(ConfigError, match="cannot be used") as caught:
+        open_package_cache(Cache(tmp_path / "file"))
     assert "REESPACK_CACHE" in str(caught.value.hint)
 
 
-@pytest.fixture
-def no_flock(tmp_path: Path) -> dict[str, str]:
-    """Return the variables under which nothing below `tmp_path`/lustre can be locked."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("needs a C compiler")
-    library = tmp_path / "no_flock.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, NO_FLOCK, "-ldl"], check=True)
-    (tmp_path / "lustre").mkdir()
-    (tmp_path / "local").mkdir()
-    return {
-        **os.environ,
-        "LD_PRELOAD": str(library),
-        "NO_FLOCK": str(tmp_path / "lustre"),
-        "TMPDIR": str(tmp_path / "local"),
-    }
+def test_what_the_cache_below_has_is_not_fetched(cache: CachedPackages, tmp_path: Path) -> None:
+    cache.confirm(package())
+    above = open_package_cache(Cache(tmp_path / "own", below=cache.cache.root))
+    assert above.holds(package())
+    assert above.unpacked(package()) == cache.unpacked(package())
+    assert not above.holds(package(sha256="11" * 32))
+    # Another package of the same name comes into the cache of one's own, and hides that one.
+    assert above.unpacked(package(sha256="11" * 32)).parent == above.folder
+    above.unpacked(package(sha256="11" * 32)).mkdir()
+    assert not above.holds(package())
+    above.forget(package())
+    assert cache.holds(package())
 
 
-def open_in_child(cache: Path, environ: dict[str, str]) -> str:
-    code = (
-        "import sys, pathlib\n"
-        "from reespack.errors import InstallError\n"
-        "from reespack.prefix.package_cache import open_package_cache\n"
-        "try:\n"
-        "    packages, notes = open_package_cache(pathlib.Path(sys.argv[1]))\n"
-        "    with packages.locked():\n"
-        "        print(packages.folder, *(note.message for note in notes), sep='\\n')\n"
-        "except InstallError as error:\n"
-        "    print(error.message)\n"
-    )
-    command = [sys.executable, "-c", code, str(cache)]
-    return subprocess.run(
-        command, env=environ, capture_output=True, text=True, check=True
-    ).stdout.strip()
-
-
-def test_without_flock_packages_are_kept_in_a_folder_of_the_users_own(
-    tmp_path: Path, no_flock: dict[str, str]
+def test_a_view_leads_to_packages_and_leaves_them_as_they_are(
+    cache: CachedPackages, tmp_path: Path
 ) -> None:
-    folder, note = open_in_child(tmp_path / "lustre/cache", no_flock).splitlines()
-    assert Path(folder) == tmp_path / "local" / f"reespack-{os.getuid()}" / "packages"
-    assert Path(folder).parent.stat().st_mode & 0o777 == 0o700
-    assert "no locks (flock)" in note
-    assert open_in_child(tmp_path / "local/cache", no_flock) == str(
-        tmp_path / "local/cache/packages"
-    )
-
-
-def test_without_flock_anywhere_the_error_names_both_folders(
-    tmp_path: Path, no_flock: dict[str, str]
-) -> None:
-    environ = {**no_flock, "TMPDIR": str(tmp_path / "lustre")}
-    message = open_in_child(tmp_path / "lustre/cache", environ)
-    assert message.startswith(f"neither {tmp_path}/lustre/cache/packages nor {tmp_path}/lustre/")
+    cache.confirm(package())
+    there = cache.unpacked(package())
+    there.chmod(0o555)
+    above = open_package_cache(Cache(tmp_path / "own", below=cache.cache.root))
+    with above.for_rattler([package()]) as found:
+        view, own = found.layers()
+        assert view.is_readonly()
+        assert (view.path / there.name).samefile(there)
+        assert own.path == above.folder
+    assert there.stat().st_mode & 0o777 == 0o555
+    assert list(above.folder.iterdir()) == []
+    there.chmod(0o755)
