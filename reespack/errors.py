@@ -19,7 +19,8 @@
     │   ├── HashMismatchError        51
     │   └── PostBuildError           52   postBuild failed, hung or was killed
     ├── PackError                    60
-    │   └── LeftoverPrefixError      61   the build prefix stays in a file, unrecorded
+    │   ├── LeftoverPrefixError      61   the build prefix stays in a file, unrecorded
+    │   └── NotReproducibleError     62   two builds of the same input differ
     └── UnpackError                  70
         ├── VerificationError        71   an archive is not what its manifest says
         ├── ArchiveChangedError      72   an archive went away or changed while it was read
@@ -47,6 +48,7 @@ __all__ = [
     "LeftoverPrefixError",
     "LockError",
     "MalformedFileError",
+    "NotReproducibleError",
     "PackError",
     "PostBuildError",
     "ReespackError",
@@ -188,6 +190,12 @@ class LeftoverPrefixError(PackError):
     """The build prefix stays in a file and is not recorded for rewriting."""
 
     exit_code = 61
+
+
+class NotReproducibleError(PackError):
+    """Two builds of the same input differ; `detail` names the files."""
+
+    exit_code = 62
 
 
 class UnpackError(ReespackError):

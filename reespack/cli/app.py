@@ -10,6 +10,7 @@ from reespack.cli.build import build
 from reespack.cli.channel import create
 from reespack.cli.config import show
 from reespack.cli.detect import detect
+from reespack.cli.diff import diff
 from reespack.cli.execute_help import explain
 from reespack.cli.inspection import inspect
 from reespack.cli.install import install, stage
@@ -69,6 +70,7 @@ for _command, _help in (
     (unpack, "Unpack an archive into a folder."),
     (inspect, "Show what an archive holds."),
     (verify, "Check an archive against its manifest."),
+    (diff, "Show what two archives differ in."),
 ):
     app.command(short_help=_help)(_command)
 app.command("exec", short_help="Run a command in an archive's environment.")(explain)

@@ -54,6 +54,22 @@ class Contents(Protocol):
         """What the user should know."""
 
 
+class DifferingFile(Protocol):
+    """A file that is not the same in two builds of one input."""
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+
+    @property
+    def what(self) -> str:
+        """What of it differs."""
+
+    @property
+    def by(self) -> str | None:
+        """Who brought it, where known."""
+
+
 def make_manifest(  # noqa: PLR0913 - it sums up everything that the pipeline knows
     *,
     key: str,
@@ -63,10 +79,13 @@ def make_manifest(  # noqa: PLR0913 - it sums up everything that the pipeline kn
     prefix: Prefix,
     kernelspecs: Sequence[Kernelspec],
     contents: Contents,
+    differing: Sequence[DifferingFile] = (),
 ) -> dict[str, Any]:
     """Return the manifest that goes into the archive.
 
-    The packages are those that are installed in `prefix`, whoever put them there.
+    The packages are those that are installed in `prefix`, whoever put them there. `differing` are
+    the files that another build of the same input made differently; where there are none, the
+    field is left out, so that a build that was checked is the same as one that was not.
     """
     notes = (*detection.notes, *spec.notes, *lock.notes, *prefix.notes, *contents.notes)
     places = {str(prefix.path): "PREFIX", str(detection.repository.root): "."}
@@ -107,7 +126,12 @@ def make_manifest(  # noqa: PLR0913 - it sums up everything that the pipeline kn
         "post_build": spec.post_build,
         "start": spec.start,
         "notes": _notes(notes, places),
+        **({"differing": [_differing(one) for one in differing]} if differing else {}),
     }
+
+
+def _differing(one: DifferingFile) -> dict[str, Any]:
+    return {"path": one.path, "what": one.what, "by": one.by}
 
 
 def with_archive(manifest: dict[str, Any], archive: Archive) -> dict[str, Any]:

@@ -49,6 +49,12 @@ def summarize(manifest: dict[str, Any]) -> tuple[Section, ...]:
             [(x,) for x in manifest["leftovers"]],
             shown=_SHOWN,
         ),
+        _table(
+            "Different in each build",
+            ("file", "what", "by"),
+            [(one["path"], one["what"], one["by"] or "") for one in manifest.get("differing", ())],
+            shown=_SHOWN,
+        ),
         _table("Notes", ("level", "note", "where"), _notes(manifest)),
     )
     return tuple(section for section in sections if section.facts or section.rows)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from reespack.pack.conda_meta import Installed
     from reespack.progress import Progress
 
-__all__ = ["Contents", "pack"]
+__all__ = ["Contents", "bringer", "pack"]
 
 Format = Literal["tar.zst", "tar.gz", "squashfs"]
 MOST_THREADS = 16
@@ -51,7 +51,7 @@ class Contents:
 
     `unpacked_size` (bytes) and `files` (members that are not folders) count all but the manifest
     and the listing; `tree_digest` is the listing's sha256; `mended` the number of files that hold
-    the environment's path; `notes` what the user should know.
+    the environment's path; `notes` what the user should know; `members` what is listed.
     """
 
     unpacked_size: int
@@ -59,6 +59,7 @@ class Contents:
     tree_digest: str
     mended: int
     notes: tuple[Note, ...] = ()
+    members: tuple[Member, ...] = ()
 
 
 def pack(  # noqa: PLR0913 - the phase's input, its output, and what it is made with
@@ -166,7 +167,7 @@ def _write_body(
             installed=job.installed,
             mtime=job.mtime,
             advance=advance,
-            owner=functools.partial(_owner, job),
+            owner=functools.partial(_bringer, job.prefix, job.installed),
         )
         for frame, length in _compressed(blocks, compress, job.threads):
             body.write(frame)
@@ -202,14 +203,19 @@ def _compressed(
                 future.cancel()
 
 
-def _owner(job: _Job, path: str) -> str:
-    """Say in a word or two who brought a file: postBuild, a wheel, or a conda package."""
-    for change in job.prefix.changes:
+def bringer(prefix: Prefix) -> Callable[[str], str]:
+    """Return a function that says in a word or two who brought the file at a path."""
+    return functools.partial(_bringer, prefix, read_conda_meta(prefix.path))
+
+
+def _bringer(prefix: Prefix, installed: Installed, path: str) -> str:
+    """Say who brought a file: postBuild, a wheel, or a conda package."""
+    for change in prefix.changes:
         if change.path == path and change.by == "postBuild":
             return "postBuild"
         if change.path == path:
             return f"{change.package or 'a package'}, by pip"
-    return job.installed.owners.get(path) or owning_wheel(job.prefix.path, path) or "of no package"
+    return installed.owners.get(path) or owning_wheel(prefix.path, path) or "of no package"
 
 
 def _head(job: _Job, members: list[Member], table: PlaceholderTable) -> _Head:
@@ -224,6 +230,7 @@ def _head(job: _Job, members: list[Member], table: PlaceholderTable) -> _Head:
         tree_digest=sha256_bytes(listing),
         mended=len(table.records),
         notes=job.collection.notes,
+        members=tuple(listed),
     )
     lists = [
         _unlisted(LISTING, listing, job.mtime),

@@ -13,14 +13,14 @@ from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import STATE
 from reespack.archive.frames import form_of, plain
 from reespack.archive.header import END
-from reespack.archive.listing import Member
+from reespack.archive.listing import Member, parse_listing
 from reespack.errors import UnpackError
 from reespack.files import current_umask, temporary_folder
 from reespack.progress import QUIET
 from reespack.unpack.extract import extract, finish, make_folders, write_file
 from reespack.unpack.head import PLACEHOLDERS_MEMBER, open_stream, read_head
 from reespack.unpack.processes import extract_in_processes, split
-from reespack.unpack.stream import TarStream, read_unlisted
+from reespack.unpack.stream import TarStream, read_listing, read_unlisted
 from reespack.unpack.verify import Damage, Verification, verify
 
 if TYPE_CHECKING:
@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
     from reespack.progress import Progress
 
-__all__ = ["Damage", "Unpacked", "Verification", "read_manifest", "unpack", "verify"]
+__all__ = [
+    "Damage",
+    "Unpacked",
+    "Verification",
+    "read_manifest",
+    "read_members",
+    "unpack",
+    "verify",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +104,22 @@ def read_manifest(archive: Path) -> bytes:
 
             return read_file(archive, MANIFEST)
         return read_unlisted(TarStream(plain(archive, form)), MANIFEST)
+
+
+def read_members(archive: Path) -> tuple[Member, ...]:
+    """Return the list of what is in an archive, reading no more than its beginning.
+
+    Raises UnpackError and VerificationError as `read_manifest` does, and for a malformed list.
+    """
+    with _told(archive, None):
+        form = form_of(archive)
+        if form == "squashfs":
+            from reespack.unpack.squashfs import read_file
+
+            return parse_listing(read_file(archive, LISTING))
+        stream = TarStream(plain(archive, form))
+        read_unlisted(stream, MANIFEST)
+        return read_listing(stream)[1]
 
 
 def _extract_tar(
