@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from reespack.cli.build import build
+from reespack.cli.cache import clean, info, prune
 from reespack.cli.channel import create
 from reespack.cli.config import show
 from reespack.cli.detect import detect
@@ -55,6 +56,12 @@ def _top(
     """Let `--version` stand before any command."""
 
 
+cache_app = typer.Typer(
+    help="See and limit what the cache takes.", rich_markup_mode=None, no_args_is_help=True
+)
+cache_app.command("info", short_help="Show what is in the cache.")(info)
+cache_app.command("prune", short_help="Remove what was not used for long.")(prune)
+cache_app.command("clean", short_help="Remove all that is not in use.")(clean)
 channel_app = typer.Typer(
     help="Make local conda channels.", rich_markup_mode=None, no_args_is_help=True
 )
@@ -79,5 +86,6 @@ app.command(short_help="Unpack an archive ahead of time.")(stage)
 app.command("list", short_help="Show what is installed.")(list_installed)
 app.command(short_help="Remove a kernel and its environment.")(uninstall)
 app.command("gc", short_help="Remove environments that are not in use.")(collect)
+app.add_typer(cache_app, name="cache")
 app.add_typer(channel_app, name="channel")
 app.add_typer(config_app, name="config")

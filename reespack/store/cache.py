@@ -73,6 +73,11 @@ class Cache:
         return self._part("repodata")
 
     @property
+    def bytecode(self) -> Path:
+        """Return the folder of bytecode."""
+        return self._part("bytecode")
+
+    @property
     def repositories(self) -> Path:
         """Return the folder of checkouts."""
         return self._part("repositories")
