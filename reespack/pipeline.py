@@ -28,8 +28,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from reespack.archive.listing import Member
+    from reespack.comparing import Comparison
     from reespack.config import Settings
-    from reespack.model import Detection, EnvironmentSpec, Lock, Note, Repository
+    from reespack.model import (
+        Archive,
+        Detection,
+        EnvironmentSpec,
+        Lock,
+        Note,
+        Prefix,
+        Repository,
+    )
     from reespack.pack import Contents
     from reespack.progress import Progress
     from reespack.store import Cache
@@ -70,20 +80,28 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
-    """What comes out, and where. `locked` forbids a solve; `update_lock` asks for one."""
+    """What comes out, and where. `locked` forbids a solve; `update_lock` asks for one.
+
+    `self_extracting` asks for one file more, which carries the archive and runs commands from it.
+
+    `check_reproducible` builds twice, whatever the cache holds, and compares.
+    """
 
     output: Path
     name: str | None = None
     format: Literal["tar.zst", "tar.gz", "squashfs"] = "tar.zst"
     locked: bool = False
     update_lock: bool = False
+    self_extracting: bool = False
+    check_reproducible: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
     """The files of one build, and its manifest. `cached` says that the archive was there already.
 
-    Sizes are the manifest's (`archive.size`, in bytes).
+    Sizes are the manifest's (`archive.size`, in bytes). `comparison` is what two builds differ in,
+    when that was to be checked.
     """
 
     key: str
@@ -94,6 +112,8 @@ class BuildResult:
     sums: Path
     manifest: dict[str, object]
     cached: bool
+    run_script: Path | None = None
+    comparison: Comparison | None = None
 
 
 def host_platform() -> str:
@@ -258,6 +278,8 @@ def build(
         with cache.open_to_group():
             pin = _pin(plan, options)
             key = _key(plan, pin, options)
+            if options.check_reproducible:
+                return _build_twice(plan, pin.read(), key=key, options=options)
             kept, cached = _find_or_make(plan, pin, key=key, options=options)
         return _deliver(plan, kept, key=key, options=options, cached=cached)
 
@@ -405,8 +427,34 @@ def _stem(plan: _Plan, key: str) -> str:
     return f"{plan.repository.name}-{key}-{plan.spec.platform}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """What a build made in its folder: files by their names in the cache, and what is in them."""
+
+    files: dict[str, Path]
+    archive: Archive
+    manifest: dict[str, Any]
+    members: tuple[Member, ...]
+
+
 def _make(plan: _Plan, lock: Lock, *, key: str, options: BuildOptions) -> Path:
     """Install and pack; return the folder in the cache that holds what came out."""
+    with plan.cache.build_folder() as folder:
+        made = _make_in(folder, plan, lock, key=key, options=options)
+        return plan.cache.keep_artifact(key, made.files)
+
+
+def _make_in(  # noqa: PLR0913 - what is made, where, and how
+    folder: Path,
+    plan: _Plan,
+    lock: Lock,
+    *,
+    key: str,
+    options: BuildOptions,
+    amend: Callable[[dict[str, Any], Contents, Prefix], dict[str, Any]] | None = None,
+) -> _Made:
+    """Install and pack in `folder`; `amend` may change the manifest before it is written."""
+    from reespack.bytecode import compile_sources
     from reespack.kernelspec import add_kernelspecs, write_launcher_kernelspec
     from reespack.manifest import make_manifest, manifest_bytes, with_archive
     from reespack.pack import pack
@@ -416,59 +464,73 @@ def _make(plan: _Plan, lock: Lock, *, key: str, options: BuildOptions) -> Path:
     pinned = lock.for_platform(spec.platform)
     if pinned is None:
         raise LockError(f"the lock has nothing for {spec.platform}")
-    with plan.cache.build_folder() as folder:
-        prefix = make_prefix(
-            spec,
-            pinned,
-            path=_build_prefix(folder),
-            repository=repository,
-            channels=settings.channel_settings(),
-            index=settings.package_index(),
-            cache=plan.cache.root,
-            shared_cache=plan.cache.below,
-            timeout=settings.timeout,
-            threads=settings.threads,
-            when=plan.mtime,
-            progress=plan.progress,
-        )
-        _tell(prefix.notes, plan.progress)
-        kernelspecs = add_kernelspecs(prefix, spec, repository=repository)
-        about = partial(
-            make_manifest,
-            key=key,
-            detection=plan.detection,
-            spec=spec,
-            lock=lock,
-            prefix=prefix,
-            kernelspecs=kernelspecs,
-        )
-        embedded: dict[str, Any] = {}
+    prefix = make_prefix(
+        spec,
+        pinned,
+        path=_build_prefix(folder),
+        repository=repository,
+        channels=settings.channel_settings(),
+        index=settings.package_index(),
+        cache=plan.cache.root,
+        shared_cache=plan.cache.below,
+        timeout=settings.timeout,
+        threads=settings.threads,
+        when=plan.mtime,
+        progress=plan.progress,
+    )
+    _tell(prefix.notes, plan.progress)
+    kernelspecs = add_kernelspecs(prefix, spec, repository=repository)
+    about = partial(
+        make_manifest,
+        key=key,
+        detection=plan.detection,
+        spec=spec,
+        lock=lock,
+        prefix=prefix,
+        kernelspecs=kernelspecs,
+    )
+    below = plan.cache.below
+    bytecode = compile_sources(
+        prefix,
+        cache=plan.cache.bytecode,
+        shared_cache=below / "bytecode" if below else None,
+        threads=settings.threads,
+        progress=plan.progress,
+    )
+    embedded: dict[str, Any] = {}
+    members: list[Member] = []
 
-        def first_member(contents: Contents) -> bytes:
-            embedded.update(about(contents=contents))
-            return manifest_bytes(embedded)
+    def first_member(contents: Contents) -> bytes:
+        members.extend(contents.members)
+        manifest = about(contents=contents)
+        embedded.update(amend(manifest, contents, prefix) if amend else manifest)
+        return manifest_bytes(embedded)
 
-        archive = pack(
-            prefix,
-            target=folder / f"{_stem(plan, key)}.{options.format}",
-            format=options.format,
-            describe=first_member,
-            mtime=plan.mtime,
-            threads=settings.threads,
-            progress=plan.progress,
-        )
-        write_atomic(folder / "manifest.json", manifest_bytes(with_archive(embedded, archive)))
-        write_atomic(folder / "conda-lock.yml", lock.text)
-        write_launcher_kernelspec(
-            folder / "kernelspec",
-            kernelspecs[0],
-            archive=archive,
-            source=prefix.path / kernelspecs[0].path,
-        )
-        names = ("manifest.json", "conda-lock.yml", "kernelspec")
-        return plan.cache.keep_artifact(
-            key, {"archive": archive.path, **{name: folder / name for name in names}}
-        )
+    archive = pack(
+        prefix,
+        target=folder / f"{_stem(plan, key)}.{options.format}",
+        format=options.format,
+        describe=first_member,
+        mtime=plan.mtime,
+        threads=settings.threads,
+        bytecode=bytecode,
+        progress=plan.progress,
+    )
+    write_atomic(folder / "manifest.json", manifest_bytes(with_archive(embedded, archive)))
+    write_atomic(folder / "conda-lock.yml", lock.text)
+    write_launcher_kernelspec(
+        folder / "kernelspec",
+        kernelspecs[0],
+        archive=archive,
+        source=prefix.path / kernelspecs[0].path,
+    )
+    names = ("manifest.json", "conda-lock.yml", "kernelspec")
+    return _Made(
+        files={"archive": archive.path, **{name: folder / name for name in names}},
+        archive=archive,
+        manifest=embedded,
+        members=tuple(members),
+    )
 
 
 def _build_prefix(folder: Path) -> Path:
@@ -479,6 +541,79 @@ def _build_prefix(folder: Path) -> Path:
     """
     room = PREFIX_LENGTH - len(str(folder)) - 1
     return folder / "env".ljust(max(room, 3), "_")
+
+
+def _build_twice(plan: _Plan, lock: Lock, *, key: str, options: BuildOptions) -> BuildResult:
+    """Build twice, the second time with other folders and ways; deliver what the second made.
+
+    Where the two differ, its manifest lists the files, and it is not kept in the cache.
+    """
+    from reespack.comparing import compare
+    from reespack.manifest import with_differing
+    from reespack.surroundings import other_surroundings
+
+    progress = plan.progress
+    with plan.cache.lock(f"artifact-{key}", progress=progress):
+        progress.step("building for the first time")
+        with plan.cache.build_folder() as folder:
+            first = _make_in(folder, plan, lock, key=key, options=options)
+        found: list[Comparison] = []
+
+        def amend(manifest: dict[str, Any], contents: Contents, prefix: Prefix) -> dict[str, Any]:
+            comparison = compare(first.manifest, manifest, (first.members, contents.members))
+            found.append(_attributed(comparison, first.manifest, prefix))
+            return with_differing(manifest, found[0].files or ())
+
+        progress.step("building for the second time, in other surroundings")
+        with plan.cache.build_folder() as folder:
+            with other_surroundings():
+                elsewhere = _elsewhere(plan, folder, options)
+                place = folder / "another-folder"
+                place.mkdir()
+                made = _make_in(place, elsewhere, lock, key=key, options=options, amend=amend)
+            comparison = found[0].with_sums(first.archive.sha256, made.archive.sha256)
+            if comparison.equal:
+                kept = plan.cache.keep_artifact(key, made.files)
+            else:
+                kept = folder / "made"
+                kept.mkdir()
+                for name, path in made.files.items():
+                    path.rename(kept / name)
+            result = _deliver(plan, kept, key=key, options=options, cached=False)
+    return dataclasses.replace(result, comparison=comparison)
+
+
+def _elsewhere(plan: _Plan, folder: Path, options: BuildOptions) -> _Plan:
+    """Return the plan of a build with another number of threads, of a copy of the repository."""
+    from reespack.surroundings import in_reverse
+    from reespack.working_copy import copy_repository
+
+    settings = dataclasses.replace(plan.settings, threads=1 if plan.settings.threads > 1 else 2)
+    repository = plan.repository
+    if plan.content is not None:
+        top = folder / "copy" / repository.top.name
+        top.parent.mkdir()
+        without = (plan.cache.root, options.output)
+        root = copy_repository(repository, top, without=without)
+        in_reverse(top)
+        repository = dataclasses.replace(repository, root=root, top=top)
+    detection = dataclasses.replace(plan.detection, repository=repository)
+    return dataclasses.replace(plan, settings=settings, detection=detection)
+
+
+def _attributed(comparison: Comparison, first: dict[str, Any], prefix: Prefix) -> Comparison:
+    """Say of each file that differs who brought it; `first` is the other build's manifest."""
+    from reespack.pack import bringer
+
+    by = bringer(prefix)
+    gone = {one["path"] for one in first["changes"] if one["by"] == "postBuild"}
+    return dataclasses.replace(
+        comparison,
+        files=tuple(
+            dataclasses.replace(one, by="postBuild" if one.path in gone else by(one.path))
+            for one in comparison.files or ()
+        ),
+    )
 
 
 def _deliver(
@@ -507,6 +642,12 @@ def _deliver(
     )
     written = [files["conda-lock.yml"], files["manifest.json"], *sorted(kernelspec.rglob("*"))]
     known = {path.relative_to(output).as_posix(): sha256_file(path) for path in written}
+    run_script = None
+    if options.self_extracting:
+        from reespack.kernelspec import write_run_script
+
+        run_script = write_run_script(output / f"{stem}.run.sh", archive=archive)
+        known[run_script.name] = sha256_file(run_script)
     sums = write_sums(output, {files["archive"].name: archive.sha256, **known})
     return BuildResult(
         key=key,
@@ -517,4 +658,5 @@ def _deliver(
         sums=sums,
         manifest=manifest,
         cached=cached,
+        run_script=run_script,
     )

@@ -29,14 +29,17 @@ from reespack.cli.options import (
     With,
     make_request,
 )
-from reespack.cli.terminal import size, style_of, table
+from reespack.cli.terminal import Style, size, style_of, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from reespack.comparing import Comparison
     from reespack.pipeline import BuildResult
 
 __all__ = ["build"]
+
+_SHOWN = 20
 
 
 def build(  # noqa: PLR0913 - each is an option
@@ -61,6 +64,14 @@ def build(  # noqa: PLR0913 - each is an option
     ] = False,
     update_lock: Annotated[
         bool, typer.Option("--update-lock", help="Solve anew, whatever lockfile is there.")
+    ] = False,
+    check_reproducible: Annotated[
+        bool,
+        typer.Option("--check-reproducible", help="Build twice, and say which files differ."),
+    ] = False,
+    self_extracting: Annotated[
+        bool,
+        typer.Option("--self-extracting", help="Make a .run.sh, too: one file that runs itself."),
     ] = False,
     ref: Ref = None,
     subdir: Subdir = None,
@@ -120,6 +131,8 @@ def build(  # noqa: PLR0913 - each is an option
             format=settings.format,
             locked=locked,
             update_lock=update_lock,
+            self_extracting=self_extracting,
+            check_reproducible=check_reproducible,
         ),
         progress=make_console(verbose=verbose, quiet=quiet),
     )
@@ -129,6 +142,38 @@ def build(  # noqa: PLR0913 - each is an option
         write_out([str(result.archive)])
     else:
         write_out(_summary(result))
+    if result.comparison is not None:
+        _require_equal(result.comparison, quiet=quiet or json, verbose=verbose)
+
+
+def _require_equal(comparison: Comparison, *, quiet: bool, verbose: bool) -> None:
+    """Raise NotReproducibleError, naming what differs, unless two builds made the same."""
+    from reespack.errors import NotReproducibleError
+
+    if comparison.equal:
+        if not quiet:
+            write_out(["", "Built twice, in different surroundings: the same bytes."])
+        return
+    fields = [
+        f"{one.name}: {one.first or '-'} and {one.second or '-'}"
+        for one in (*comparison.settings, *comparison.conda, *comparison.pip)
+    ]
+    files = [(one.path, one.what, f"by {one.by}") for one in comparison.files or ()]
+    lines = [*table(files, style=Style(enabled=False)), *fields]
+    shown = lines if verbose else lines[:_SHOWN]
+    if len(lines) > len(shown):
+        shown.append(f"... and {len(lines) - _SHOWN} more (--verbose has all)")
+    by_post_build = any(one.by == "postBuild" for one in comparison.files or ())
+    count = len(files)
+    raise NotReproducibleError(
+        f"two builds differ in {count} file{'' if count == 1 else 's'}"
+        if files
+        else "two builds differ in what their manifests say",
+        hint="postBuild should use no clock and no chance: SOURCE_DATE_EPOCH is the commit's time"
+        if by_post_build
+        else "the archive is there all the same; its manifest lists the files",
+        detail="\n".join(shown),
+    )
 
 
 def _files(result: BuildResult) -> tuple[Path, ...]:
@@ -137,6 +182,7 @@ def _files(result: BuildResult) -> tuple[Path, ...]:
         result.lockfile,
         result.manifest_file,
         result.kernelspec,
+        *([result.run_script] if result.run_script else []),
         result.sums,
     )
 
@@ -177,5 +223,20 @@ def _document(result: BuildResult) -> dict[str, object]:
         "lockfile": str(result.lockfile),
         "manifest": str(result.manifest_file),
         "kernelspec": str(result.kernelspec),
+        "run_script": str(result.run_script) if result.run_script else None,
         "sums": str(result.sums),
+        **_reproducible(result.comparison),
+    }
+
+
+def _reproducible(comparison: Comparison | None) -> dict[str, object]:
+    """Return what `--check-reproducible` adds to the document."""
+    from reespack.json_form import to_json
+
+    if comparison is None:
+        return {}
+    parts = ("settings", "conda", "pip", "files")
+    return {
+        "reproducible": comparison.equal,
+        "differences": {name: to_json(getattr(comparison, name)) for name in parts},
     }

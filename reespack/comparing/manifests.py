@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["Difference", "compare_packages", "compare_settings"]
 
 _OTHERWISE = frozenset({"$schema", "key", "archive", "contents", "conda", "pip", "differing"})
 """Fields that follow from others, are compared apart, or say how it was packed and not what."""
 
-_IN_WORDS = {
-    "name": "name",
-    "platform": "platform",
-    "post_build": "postBuild",
-    "start": "start",
-    "leftovers": "left in HOME",
-}
+_FIRST = ("name", "platform")
+_ALWAYS_SHOWN = ("version", "build")
+_LISTS = {"leftovers": "left in HOME", "notes": "notes", "changes": "changed files"}
+"""Lists of which only what the other has not is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +35,16 @@ def compare_settings(first: dict[str, Any], second: dict[str, Any]) -> tuple[Dif
     A field that has no short form is only said to be different.
     """
     one, other = dict(_settings(first)), dict(_settings(second))
+    for field, name in _LISTS.items():
+        items = [[_item(item) for item in manifest[field]] for manifest in (first, second)]
+        one[name] = ", ".join(item for item in items[0] if item not in items[1])
+        other[name] = ", ".join(item for item in items[1] if item not in items[0])
     names = [*one, *(name for name in other if name not in one)]
-    return _differences(names, one, other)
+    return tuple(
+        Difference(name=name, first=one.get(name) or None, second=other.get(name) or None)
+        for name in names
+        if (one.get(name) or None) != (other.get(name) or None)
+    )
 
 
 def compare_packages(
@@ -57,16 +63,6 @@ def compare_packages(
             texts = _told_apart(*packages)
             found.append(Difference(name=name, first=texts[0], second=texts[1]))
     return tuple(found)
-
-
-def _differences(
-    names: Iterable[str], one: Mapping[str, str], other: Mapping[str, str]
-) -> tuple[Difference, ...]:
-    return tuple(
-        Difference(name=name, first=one.get(name), second=other.get(name))
-        for name in names
-        if one.get(name) != other.get(name)
-    )
 
 
 # --- packages ----------------------------------------------------------------------------------
@@ -96,9 +92,6 @@ def _text(package: dict[str, Any] | None, shown: set[str]) -> str | None:
     return " ".join([*first, *rest])
 
 
-_ALWAYS_SHOWN = ("version", "build")
-
-
 # --- settings ----------------------------------------------------------------------------------
 
 
@@ -109,48 +102,30 @@ def _settings(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "repository": _repository,
         "lock": _lock,
         "channels": lambda value: [("channels", " ".join(value))],
-        "variables": lambda value: [(f"variable {name}", text) for name, text in value.items()],
-        "kernelspecs": _kernelspecs,
         "files": _files,
+        "variables": lambda value: [(f"variable {name}", text) for name, text in value.items()],
+        "post_build": lambda value: [("postBuild", value or "")],
+        "kernelspecs": _kernelspecs,
         "buildpacks": lambda value: [
             (f"buildpack {one['id']}", str(one["version"])) for one in value
         ],
-        "changes": lambda value: [
-            (f"{one['change']} by {_whom(one)}", one["path"]) for one in value
-        ],
     }
-    order = ["name", "platform", "tool", "repository", "lock", "channels", "files", "variables"]
-    for field in [*order, *sorted(set(manifest) - set(order))]:
-        value = manifest.get(field)
-        if field in _OTHERWISE or value is None:
-            continue
-        if field == "changes":
-            yield from _together(known[field](value))
-        elif field in known:
-            yield from known[field](value)
-        elif isinstance(value, str):
-            yield _IN_WORDS.get(field, field), value
-        elif value:
-            yield from _together((_IN_WORDS.get(field, field), _plain(one)) for one in value)
+    rest = sorted(set(manifest) - set(known) - set(_LISTS) - _OTHERWISE)
+    for field in [*_FIRST, *known, *(one for one in rest if one not in _FIRST)]:
+        if field in known:
+            yield from known[field](manifest[field])
+        else:
+            yield field, _item(manifest[field])
 
 
-def _together(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Put values of one name together, in their order."""
-    gathered: dict[str, list[str]] = {}
-    for name, value in pairs:
-        gathered.setdefault(name, []).append(value)
-    for name, values in gathered.items():
-        yield name, ", ".join(values)
-
-
-def _plain(value: object) -> str:
+def _item(value: object) -> str:
+    """Return a short text for a value of any form, also of one that a later version added."""
     if isinstance(value, dict):
-        return str(value.get("message") or value)
-    return str(value)
-
-
-def _whom(change: dict[str, Any]) -> str:
-    return str(change["package"] or change["by"])
+        if "message" in value:
+            return str(value["message"])
+        if "change" in value:
+            return f"{value['path']} {value['change']} by {value['package'] or value['by']}"
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _tool(tool: dict[str, Any]) -> list[tuple[str, str]]:

@@ -7,7 +7,12 @@ own sum added, beside it.
 
 from __future__ import annotations
 
-from reespack.manifest.document import FORMAT_VERSION, make_manifest, with_archive
+from reespack.manifest.document import (
+    FORMAT_VERSION,
+    make_manifest,
+    with_archive,
+    with_differing,
+)
 from reespack.manifest.reading import (
     archive_of,
     kernelspecs_of,
@@ -28,4 +33,5 @@ __all__ = [
     "schema",
     "summarize",
     "with_archive",
+    "with_differing",
 ]

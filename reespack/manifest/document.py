@@ -26,7 +26,15 @@ if TYPE_CHECKING:
         Repository,
     )
 
-__all__ = ["FORMAT_VERSION", "SCHEMA_ID", "Contents", "make_manifest", "with_archive"]
+__all__ = [
+    "FORMAT_VERSION",
+    "SCHEMA_ID",
+    "Contents",
+    "DifferingFile",
+    "make_manifest",
+    "with_archive",
+    "with_differing",
+]
 
 FORMAT_VERSION = 1
 """Raised when a field changes its meaning or goes away; fields may come without it."""
@@ -79,13 +87,10 @@ def make_manifest(  # noqa: PLR0913 - it sums up everything that the pipeline kn
     prefix: Prefix,
     kernelspecs: Sequence[Kernelspec],
     contents: Contents,
-    differing: Sequence[DifferingFile] = (),
 ) -> dict[str, Any]:
     """Return the manifest that goes into the archive.
 
-    The packages are those that are installed in `prefix`, whoever put them there. `differing` are
-    the files that another build of the same input made differently; where there are none, the
-    field is left out, so that a build that was checked is the same as one that was not.
+    The packages are those that are installed in `prefix`, whoever put them there.
     """
     notes = (*detection.notes, *spec.notes, *lock.notes, *prefix.notes, *contents.notes)
     places = {str(prefix.path): "PREFIX", str(detection.repository.root): "."}
@@ -126,12 +131,19 @@ def make_manifest(  # noqa: PLR0913 - it sums up everything that the pipeline kn
         "post_build": spec.post_build,
         "start": spec.start,
         "notes": _notes(notes, places),
-        **({"differing": [_differing(one) for one in differing]} if differing else {}),
     }
 
 
-def _differing(one: DifferingFile) -> dict[str, Any]:
-    return {"path": one.path, "what": one.what, "by": one.by}
+def with_differing(manifest: dict[str, Any], files: Sequence[DifferingFile]) -> dict[str, Any]:
+    """Return the manifest with the files that another build of the same input made differently.
+
+    Where there are none, the field is left out: a build that was checked is then the same, byte
+    for byte, as one that was not.
+    """
+    if not files:
+        return manifest
+    listed = [{"path": one.path, "what": one.what, "by": one.by} for one in files]
+    return {**manifest, "differing": listed}
 
 
 def with_archive(manifest: dict[str, Any], archive: Archive) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -12,13 +13,15 @@ import tempfile
 import textwrap
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
 import zstandard
 from sites import Site, only, repository
 
 from reespack.files import remove_tree
+from reespack.manifest import schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -311,3 +314,106 @@ def test_the_commits_time_is_every_members_unless_another_is_asked_for(
             assert history.read().decode().startswith(f"==> {moment:%Y-%m-%d %H:%M:%S} <==")
         times.add(time)
     assert times == {COMMITTED, 1000000000}
+
+
+CHANCE = """\
+#!/bin/bash
+mkdir -p "$CONDA_PREFIX/share/mine"
+cd "$CONDA_PREFIX/share/mine"
+echo same > same
+od -An -N16 -tx8 /dev/urandom > random
+touch "only-$(head -c8 /dev/urandom | od -An -tx8 | tr -d ' ')"
+"""
+
+
+def manifest_in(archive: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        subprocess.run(
+            ["tar", "-xOf", archive, "share/reespack/manifest.json"],
+            check=True,
+            capture_output=True,
+        ).stdout
+    )
+    return found
+
+
+def test_a_check_finds_what_chance_brings_in(site: Site, room: Path) -> None:
+    source = repository(
+        room / "repo",
+        environment__yml="dependencies: [python, ipykernel]\n",
+        postBuild=CHANCE,
+    )
+    plain = PLAIN.build(site, source, room / "plain")
+    assert "differing" not in manifest_in(plain)
+    # That the cache has an archive does not spare the two builds.
+    words = ["build", source, "-o", room / "checked", "--check-reproducible", "--json"]
+    ended = site.run(*words)
+    assert ended.returncode == 62, ended.stderr
+    assert "share/mine/random" in ended.stderr
+    said = json.loads(ended.stdout)
+    assert not said["reproducible"]
+    archive = only(room / "checked", "*.tar.zst")
+    assert said["archive"] == str(archive)
+    listed = manifest_in(archive)["differing"]
+    (lost, found, random) = sorted(listed, key=lambda one: (one["what"] == "content", one["what"]))
+    assert random == {"path": "share/mine/random", "what": "content", "by": "postBuild"}
+    assert (lost["what"], lost["by"]) == ("only in the first", "postBuild")
+    assert (found["what"], found["by"]) == ("only in the second", "postBuild")
+    assert found["path"] in members(archive)
+    assert lost["path"] not in members(archive)
+    beside = json.loads(only(room / "checked", "*.manifest.json").read_text())
+    jsonschema.validate(beside, schema())
+    assert beside["differing"] == listed
+    site.succeed("verify", archive)
+    # What is delivered later is not what a check found to be one of many.
+    assert_same(plain, PLAIN.build(site, source, room / "later"))
+
+
+def test_a_check_of_what_is_reproducible_gives_the_same_archive(site: Site, room: Path) -> None:
+    source = room / "repo"
+    with_hook(source)
+    ended = site.run("build", source, "-o", room / "checked", "--check-reproducible")
+    assert ended.returncode == 0, ended.stderr
+    assert "the same bytes" in ended.stdout
+    checked = only(room / "checked", "*.tar.zst")
+    remove_tree(site.cache / "artifacts")
+    assert_same(checked, PLAIN.build(site, source, room / "plain"))
+
+
+def test_two_archives_are_compared_without_unpacking(site: Site, room: Path) -> None:
+    source = repository(
+        room / "repo",
+        environment__yml="name: x\nchannels: [conda-forge]\ndependencies: [python, ipykernel]\n"
+        "variables: {A: '1'}\n",
+    )
+    first = PLAIN.build(site, source, room / "first")
+    other = repository(
+        room / "other" / "repo",
+        environment__yml="name: x\nchannels: [conda-forge]\n"
+        "dependencies: [python, ipykernel, toolz, pip, {pip: [tabulate]}]\nvariables: {A: '2'}\n",
+    )
+    second = PLAIN.build(site, other, room / "second")
+    beside = only(room / "second", "*.manifest.json")
+
+    same = site.run("diff", first, only(room / "first", "*.manifest.json"))
+    assert same.returncode == 0, same.stderr
+    assert "same" in same.stdout
+
+    ended = site.run("diff", first, beside, "--json")
+    assert ended.returncode == 1, ended.stderr
+    found = json.loads(ended.stdout)
+    assert {"name": "variable A", "first": "1", "second": "2"} in found["settings"]
+    assert [one["name"] for one in found["pip"]] == ["tabulate"]
+    assert {one["name"] for one in found["conda"]} >= {"toolz"}
+    assert all(one["first"] is None for one in (*found["conda"], *found["pip"]))
+    listed = (members(first), members(second))
+    differing = {
+        path for path in {*listed[0], *listed[1]} if listed[0].get(path) != listed[1].get(path)
+    }
+    assert {one["path"] for one in found["files"]} == differing
+
+    told = site.run("diff", first, second)
+    assert told.returncode == 1
+    assert "variable A" in told.stdout
+    missing = site.run("diff", first, room / "no-such.tar.zst")
+    assert missing.returncode == 70
