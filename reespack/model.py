@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ADDED",
     "Archive",
+    "Bytecode",
     "CondaRequirement",
     "Detection",
     "EnvironmentSpec",
@@ -404,6 +405,24 @@ class Kernelspec:
     display_name: str
     language: str
     path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bytecode:
+    """What was compiled from one Python source of a prefix.
+
+    `path` is where it belongs in the prefix, `source` the file it was compiled from and
+    `source_sha256` that file's content then. The bytecode itself is `size` bytes of `file`, from
+    `offset` on; `sha256` is theirs.
+    """
+
+    path: str
+    source: str
+    source_sha256: str
+    file: Path
+    offset: int
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

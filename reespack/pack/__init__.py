@@ -20,17 +20,17 @@ from reespack.archive.listing import Member, format_listing
 from reespack.errors import PackError
 from reespack.files import sha256_bytes, temporary_beside
 from reespack.model import Archive, Note
-from reespack.pack.blocks import Blocks, member_bytes
+from reespack.pack.blocks import Blocks, StaleBytecode, member_bytes
 from reespack.pack.collect import collect, owning_wheel
 from reespack.pack.conda_meta import read_conda_meta
 from reespack.pack.prefixes import BuildPrefix, PlaceholderTable
 from reespack.progress import QUIET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from reespack.model import Prefix
+    from reespack.model import Bytecode, Prefix
     from reespack.pack.collect import Collection
     from reespack.pack.conda_meta import Installed
     from reespack.progress import Progress
@@ -70,25 +70,33 @@ def pack(  # noqa: PLR0913 - the phase's input, its output, and what it is made 
     describe: Callable[[Contents], bytes],
     mtime: int,
     threads: int,
+    bytecode: Sequence[Bytecode] = (),
     progress: Progress = QUIET,
 ) -> Archive:
     """Write the archive of a prefix to `target`, whole or not at all.
 
-    `describe` returns the manifest, which becomes the first member; `mtime` (seconds since the
-    epoch) is every member's time. Raises PackError, and LeftoverPrefixError when the prefix's path
-    stays in a file where it cannot be mended later.
+    Of all bytecode, only `bytecode` goes in. `describe` returns the manifest, which becomes the
+    first member; `mtime` (seconds since the epoch) is every member's time. Raises PackError, and
+    LeftoverPrefixError when the prefix's path stays in a file where it cannot be mended later.
     """
-    installed = read_conda_meta(prefix.path)
-    collection = collect(prefix.path, installed)
-    for note in collection.notes:
-        progress.warn(note.message, hint=note.hint)
-    job = _Job(prefix, collection, installed, describe, mtime, threads, progress)
-    try:
-        if format == "squashfs":
-            return _pack_squashfs(job, target)
-        return _pack_tar(job, target, format)
-    except OSError as error:
-        raise _unwritable(target, error) from error
+    while True:
+        installed = read_conda_meta(prefix.path, {one.source: one.path for one in bytecode})
+        collection = collect(prefix.path, installed, bytecode)
+        job = _Job(prefix, collection, installed, describe, mtime, threads, progress)
+        try:
+            if format == "squashfs":
+                archive = _pack_squashfs(job, target)
+            else:
+                archive = _pack_tar(job, target, format)
+        except StaleBytecode as stale:
+            # Rare: a script changed a package's file when that was installed.
+            bytecode = [one for one in bytecode if one.source not in stale.sources]
+            continue
+        except OSError as error:
+            raise _unwritable(target, error) from error
+        for note in collection.notes:
+            progress.warn(note.message, hint=note.hint)
+        return archive
 
 
 @dataclass(frozen=True, slots=True)

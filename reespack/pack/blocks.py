@@ -19,19 +19,28 @@ from reespack.errors import LeftoverPrefixError, PackError
 from reespack.pack.prefixes import Leftover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
+    from reespack.model import Bytecode
     from reespack.pack.collect import Source
     from reespack.pack.conda_meta import Installed
     from reespack.pack.prefixes import BuildPrefix
 
-__all__ = ["Blocks", "member_bytes"]
+__all__ = ["Blocks", "StaleBytecode", "member_bytes"]
 
 LARGE = FRAME_SIZE // 2
 """From this many bytes on a file has frames of its own."""
 
 _ROOM = FRAME_SIZE + LARGE + 16 * BLOCK
 _ZEROS = bytes(BLOCK)
+
+
+class StaleBytecode(Exception):  # noqa: N818 - no error: it is packed again, without
+    """Some bytecode's source was changed, if only by a placeholder; `sources` names them all."""
+
+    def __init__(self, sources: Collection[str]) -> None:
+        super().__init__(sources)
+        self.sources = sources
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,11 +61,13 @@ class Blocks:
     _buffer: bytearray = field(default_factory=lambda: bytearray(_ROOM))
     _length: int = 0
     _spare: list[bytearray] = field(default_factory=list)
+    _compiled: list[Bytecode] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[tuple[bytearray, int]]:
         """Yield the blocks; raise PackError for a file that cannot be read.
 
-        After the last block, raise LeftoverPrefixError when a build prefix stays anywhere.
+        After the last block, raise LeftoverPrefixError when a build prefix stays anywhere, and
+        StaleBytecode when a source is not the one that its bytecode was compiled from.
         """
         for source in self.sources:
             try:
@@ -67,6 +78,7 @@ class Blocks:
         yield from self._flush()
         if self.leftovers:
             raise self._leftover_error()
+        self._require_sources()
 
     def recycle(self, buffer: bytearray) -> None:
         """Take back a buffer."""
@@ -82,6 +94,8 @@ class Blocks:
     def _add(self, source: Source) -> Iterator[tuple[bytearray, int]]:
         if source.kind in {"dir", "link", "outside"}:
             self._head(Member(source.path, source.kind, 0, source.target or "-"))
+        elif source.compiled is not None:
+            yield from self._add_compiled(source, source.compiled)
         elif source.content is not None:
             yield from self._add_content(source, self._replaced(source, source.content))
         elif source.size >= LARGE or source.change:
@@ -121,6 +135,26 @@ class Blocks:
             buffer[self._length : self._length + size] = bytes(buffer[start:end])
         self._length += size
         self._pad(size)
+
+    def _add_compiled(self, source: Source, bytecode: Bytecode) -> Iterator[tuple[bytearray, int]]:
+        """Add bytecode, whose digest is known, and in which no prefix can be."""
+        with open(source.file, "rb", buffering=0) as file:  # noqa: PTH123 - names are strings here
+            content = os.pread(file.fileno(), bytecode.size, bytecode.offset)
+        if len(content) != bytecode.size:
+            raise PackError(f"{source.file} became shorter while it was packed")
+        self._compiled.append(bytecode)
+        yield from self._add_content(source, content, digest=bytecode.sha256)
+
+    def _require_sources(self) -> None:
+        """Raise StaleBytecode if any bytecode is not that of the source that was packed."""
+        packed = {member.path: member.value for member in self.members}
+        stale = {
+            bytecode.source
+            for bytecode in self._compiled
+            if packed.get(bytecode.source) != bytecode.source_sha256
+        }
+        if stale:
+            raise StaleBytecode(stale)
 
     def _through_env(self, source: Source) -> bool:
         """Say whether a package announced a prefix that a long path may have driven out."""
@@ -168,7 +202,9 @@ class Blocks:
             self.leftovers.append((source.path, str(leftover)))
             return content
 
-    def _add_content(self, source: Source, content: bytes) -> Iterator[tuple[bytearray, int]]:
+    def _add_content(
+        self, source: Source, content: bytes, digest: str = ""
+    ) -> Iterator[tuple[bytearray, int]]:
         if len(content) >= LARGE:
             with memoryview(content) as view:
                 position = 0
@@ -182,7 +218,7 @@ class Blocks:
 
                 yield from self._add_pieces(source, len(content), read)
             return
-        digest = hashlib.sha256(content).hexdigest()
+        digest = digest or hashlib.sha256(content).hexdigest()
         self._head(Member(source.path, source.kind, len(content), digest))
         end = self._length + len(content)
         self._buffer[self._length : end] = content

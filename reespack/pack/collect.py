@@ -21,9 +21,10 @@ from reespack.pack.conda_meta import read_variables, rewritten
 from reespack.pack.scripts import scripts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from reespack.model import Bytecode
     from reespack.pack.conda_meta import Installed
 
 __all__ = ["Collection", "Source", "collect", "owning_wheel"]
@@ -38,7 +39,8 @@ class Source:
     """Something that becomes a member.
 
     `kind` is as in the listing. A file's content is `content`, or lies at `file` and holds about
-    `size` bytes; `change`, when given, makes of it what is packed. A link has its `target`.
+    `size` bytes; `change`, when given, makes of it what is packed. A link has its `target`. Of what
+    was `compiled`, only as many bytes of the file as belong to it are meant.
     """
 
     path: str
@@ -48,6 +50,7 @@ class Source:
     target: str = ""
     content: bytes | None = None
     change: Callable[[bytes], bytes] | None = None
+    compiled: Bytecode | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +66,10 @@ class Collection:
         return sum(source.size for source in self.sources)
 
 
-def collect(prefix: Path, installed: Installed) -> Collection:
-    """List what is in a prefix; raise PackError for what cannot be read.
+def collect(prefix: Path, installed: Installed, bytecode: Sequence[Bytecode] = ()) -> Collection:
+    """List what is in a prefix, and `bytecode` for it; raise PackError for what cannot be read.
 
-    Left out: bytecode in `__pycache__`, FIFOs, sockets and devices (with a note), and what this
+    Left out: what lies in `__pycache__`, FIFOs, sockets and devices (with a note), and what this
     very program or conda-pack writes anew.
     """
     found: dict[str, Source] = {"share": Source("share", "dir")}
@@ -84,6 +87,10 @@ def collect(prefix: Path, installed: Installed) -> Collection:
     found["share/reespack"] = Source("share/reespack", "dir")
     for path, content in scripts(read_variables(prefix)).items():
         found[path] = Source(path, "0755", content=content, size=len(content))
+    for one in bytecode:
+        folder = posixpath.dirname(one.path)
+        found[folder] = Source(folder, "dir")
+        found[one.path] = Source(one.path, "0644", str(one.file), one.size, compiled=one)
     ordered = sorted(found.values(), key=lambda source: os.fsencode(source.path))
     return Collection(sources=tuple(ordered), notes=tuple(notes))
 
@@ -145,7 +152,7 @@ def _straight(path: str, target: str, root: Path) -> str:
 
 def _change(path: str, installed: Installed) -> Callable[[bytes], bytes] | None:
     if path.startswith("conda-meta/") and path.endswith(".json"):
-        return functools.partial(rewritten, name=path)
+        return functools.partial(rewritten, name=path, bytecode=installed.bytecode)
     if path.endswith(".dist-info/RECORD") and path not in installed.owners:
         return _record_without_scripts
     return None

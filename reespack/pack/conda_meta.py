@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import PackError
@@ -40,13 +40,17 @@ class Announced:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What the conda packages of a prefix brought: the owner of each path, and placeholders."""
+    """What the conda packages of a prefix brought: the owner of each path, and placeholders.
+
+    `bytecode` says where that of a source lies.
+    """
 
     owners: Mapping[str, str]
     announced: Mapping[str, Announced]
+    bytecode: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_conda_meta(prefix: Path) -> Installed:
+def read_conda_meta(prefix: Path, bytecode: Mapping[str, str] | None = None) -> Installed:
     """Read conda-meta/*.json; raise PackError when there is none or one cannot be read."""
     folder = prefix / "conda-meta"
     if not folder.is_dir():
@@ -62,7 +66,7 @@ def read_conda_meta(prefix: Path) -> Installed:
                 announced[entry["_path"]] = Announced(
                     entry["prefix_placeholder"], entry["file_mode"]
                 )
-    return Installed(owners, announced)
+    return Installed(owners, announced, bytecode or {})
 
 
 def read_variables(prefix: Path) -> Mapping[str, str]:
@@ -83,21 +87,33 @@ def read_variables(prefix: Path) -> Mapping[str, str]:
     }
 
 
-def rewritten(content: bytes, name: str) -> bytes:
-    """Return a conda-meta record without what depends on the build folder or the cache."""
+def rewritten(content: bytes, name: str, bytecode: Mapping[str, str]) -> bytes:
+    """Return a conda-meta record without what depends on the build folder or the cache.
+
+    It lists the bytecode that is packed, as conda lists what it compiles itself: whoever removes
+    or updates the package removes that, too, and no source is ever passed over for an older one's.
+    """
     record = _load(content, name)
-    for field in ("extracted_package_dir", "package_tarball_full_path"):
-        if field in record:
-            record[field] = ""
+    for name_of_path in ("extracted_package_dir", "package_tarball_full_path"):
+        if name_of_path in record:
+            record[name_of_path] = ""
     record.pop("indexed_timestamp", None)
     if record.get("link"):
         record["link"] = {**record["link"], "source": "", "type": _COPIED}
     if record.get("files"):
-        record["files"] = sorted(record["files"])
-    data = record.get("paths_data")
-    if data and data.get("paths"):
-        data["paths"] = sorted(map(_path_entry, data["paths"]), key=lambda entry: entry["_path"])
+        files = [path for path in record["files"] if not _in_pycache(path)]
+        compiled = [bytecode[path] for path in files if path in bytecode]
+        record["files"] = sorted(files + compiled)
+        data = record.get("paths_data")
+        if data and data.get("paths"):
+            entries = [_path_entry(one) for one in data["paths"] if not _in_pycache(one["_path"])]
+            entries += [{"_path": path, "path_type": "pyc_file"} for path in compiled]
+            data["paths"] = sorted(entries, key=lambda entry: str(entry["_path"]))
     return json.dumps(record, sort_keys=True).encode()  # indenting takes ten times as long
+
+
+def _in_pycache(path: str) -> bool:
+    return "/__pycache__/" in path
 
 
 def _path_entry(entry: dict[str, Any]) -> dict[str, Any]:
