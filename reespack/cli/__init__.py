@@ -10,6 +10,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from reespack.cli.utf8 import use_utf8
 from reespack.errors import ReespackError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     codes: list[int] = []
     if args is None:
+        use_utf8()
         atexit.register(_leave, codes)
     ended_by = _end_on_signals()
     try:

@@ -160,10 +160,9 @@ def with_archive(manifest: dict[str, Any], archive: Archive) -> dict[str, Any]:
 
 
 def _repository(repository: Repository) -> dict[str, Any]:
-    remote = repository.url or ("://" in repository.source and repository.source) or None
     return {
         "name": repository.name,
-        "url": public_url(remote) if remote else None,
+        "url": public_url(repository.url) if repository.url else None,
         "commit": repository.commit,
         "dirty": repository.dirty,
         "subdir": repository.subdir,

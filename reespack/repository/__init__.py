@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 from reespack.errors import RepositoryError, UsageError
 from reespack.model import Repository
 from reespack.progress import QUIET
+from reespack.repository.address import public_address
+from reespack.repository.foreign import reading
 from reespack.repository.git import git, git_failure, has_git, without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from reespack.progress import Progress
 
@@ -203,18 +205,22 @@ def _git_state(root: Path, progress: Progress) -> tuple[str | None, int | None, 
     if not has_git():
         progress.warn("the commit is not recorded: there is no git on this machine")
         return nothing
-    head = git(["log", "-1", "--format=%H %ct"], cwd=root)
+    trust = reading(checkout)
+    head = git([*trust, "log", "-1", "--format=%H %ct"], cwd=root)
     if not head.ok:
         error = git_failure(f"the commit of {root} is not recorded", head)
         progress.warn(error.message, hint=error.hint)
         return nothing
-    if checkout != root and not git(["rev-parse", "--verify", "-q", "HEAD:./"], cwd=root).ok:
+    known = git([*trust, "rev-parse", "--verify", "-q", "HEAD:./"], cwd=root)
+    if checkout != root and not known.ok:
         return nothing  # a folder that the checkout around it knows nothing of
     commit, time = head.stdout.split()
-    wanted = ("--no-renames", "--untracked-files=normal")
-    status = git(["status", "--porcelain=v1", "-z", *wanted, "--", "."], cwd=root)
+    # What git would run in a submodule, its own configuration says.
+    submodules = "--ignore-submodules=dirty" if trust else "--ignore-submodules=none"
+    wanted = ("--no-renames", "--untracked-files=normal", submodules)
+    status = git([*trust, "status", "--porcelain=v1", "-z", *wanted, "--", "."], cwd=root)
     prefix = "" if checkout == root else f"{root.relative_to(checkout).as_posix()}/"
-    return commit, int(time), _is_dirty(status.stdout, prefix), _origin(root)
+    return commit, int(time), _is_dirty(status.stdout, prefix), _origin(root, trust)
 
 
 def _is_dirty(status: str, prefix: str) -> bool:
@@ -229,11 +235,10 @@ def _is_dirty(status: str, prefix: str) -> bool:
     return False
 
 
-def _origin(folder: Path) -> str | None:
+def _origin(folder: Path, trust: Sequence[str] = ()) -> str | None:
     """Return the URL a checkout was cloned from, sans secrets; a path on this machine is none."""
-    url = git(["config", "--get", "remote.origin.url"], cwd=folder).stdout.strip()
-    is_url = _SCP.match(url) or (_URL.match(url) and not url.startswith("file:"))
-    return without_secrets(url) if is_url else None
+    url = git([*trust, "config", "--get", "remote.origin.url"], cwd=folder).stdout.strip()
+    return public_address(url)
 
 
 # --- git ---------------------------------------------------------------------------------------
@@ -256,7 +261,7 @@ def _from_git(  # noqa: PLR0913 - see open_repository
         shown = without_secrets(meant.url)
         remote = Remote(address=meant.url, shown=shown)
         name = _name_of(meant.url)
-        url: str | None = shown
+        url = public_address(meant.url)
     else:
         folder = _existing(meant.folder or Path(), source)
         origin = _origin(folder) if has_git() else None

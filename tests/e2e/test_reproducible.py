@@ -326,6 +326,33 @@ touch "only-$(head -c8 /dev/urandom | od -An -tx8 | tr -d ' ')"
 """
 
 
+def test_names_of_files_are_the_same_in_a_locale_without_utf8(site: Site, room: Path) -> None:
+    hook = '#!/bin/sh\nmkdir -p "$CONDA_PREFIX/share"\ntouch "$CONDA_PREFIX/share/été"\n'
+    listed = "dependencies: [python, ipykernel]\n"
+    source = repository(room / "repo", environment__yml=listed, postBuild=hook)
+    first = PLAIN.build(site, source, room / "first")
+    remove_tree(site.cache / "artifacts")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = site.run("build", source, "-o", room / "second", env=ascii_only)
+    assert ended.returncode == 0, ended.stderr
+    assert "share/été" in [one["path"] for one in manifest_in(first)["changes"]]
+    assert_same(first, only(room / "second", "*.tar.zst"))
+
+
+def test_another_users_checkout_gives_the_same_archive(site: Site, room: Path) -> None:
+    user = other_user()
+    if user is None:
+        pytest.skip("only root can become another user")
+    source = room / "repo"
+    conda_only(source)
+    in_git(source)
+    first = PLAIN.build(site, source, room / "first")
+    assert manifest_in(first)["repository"]["commit"]
+    stranger = replace(PLAIN, user=user)
+    there = place(site, room, "there", stranger)
+    assert_same(first, stranger.build(there, source, there.folder / "second"))
+
+
 def manifest_in(archive: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(
         subprocess.run(

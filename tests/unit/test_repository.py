@@ -141,13 +141,48 @@ def test_without_git_a_folder_does_and_says_so(
     assert "install git" in (caught.value.hint or "")
 
 
-def test_the_origin_is_recorded_without_its_password(repo: Path, cache: Path) -> None:
-    git(repo, "remote", "add", "origin", "https://me:secret@example.org/a/b.git")
-    assert open_repository(str(repo), cache=cache).url == "https://example.org/a/b.git"
-    git(repo, "remote", "set-url", "origin", "git@example.org:a/b.git")
-    assert open_repository(str(repo), cache=cache).url == "git@example.org:a/b.git"
-    git(repo, "remote", "set-url", "origin", "/somewhere/else")
-    assert open_repository(str(repo), cache=cache).url is None
+@pytest.mark.parametrize(
+    ("origin", "recorded"),
+    [
+        ("https://me:secret@example.org/a/b.git", "https://example.org/a/b"),
+        ("https://example.org/a/b/", "https://example.org/a/b"),
+        ("git@example.org:a/b.git", "https://example.org/a/b"),
+        ("ssh://git@example.org/a/b.git", "https://example.org/a/b"),
+        ("http://example.org:8080/a/b.git", "http://example.org:8080/a/b"),
+        ("me@host.example.org:a/b.git", "me@host.example.org:a/b.git"),
+        ("ssh://git@host.example.org:2222/a/b", "ssh://git@host.example.org:2222/a/b"),
+        ("/somewhere/else", None),
+        ("file:///somewhere/else", None),
+    ],
+)
+def test_the_origin_is_the_same_however_it_was_cloned(
+    repo: Path, cache: Path, origin: str, recorded: str | None
+) -> None:
+    git(repo, "remote", "add", "origin", origin)
+    assert open_repository(str(repo), cache=cache).url == recorded
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_another_users_checkout_is_read_and_nothing_of_it_is_run(
+    repo: Path, cache: Path, tmp_path: Path
+) -> None:
+    mine = open_repository(str(repo), cache=cache)
+    trap = tmp_path / "trap"
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\ncat\n")
+    trap.chmod(0o755)
+    git(repo, "config", "core.fsmonitor", str(trap))
+    git(repo, "config", "log.showSignature", "true")
+    git(repo, "config", "gpg.program", str(trap))
+    git(repo, "config", "filter.evil.clean", str(trap))
+    git(repo, "config", "filter.evil.required", "true")
+    (repo / ".git" / "info").mkdir(exist_ok=True)
+    (repo / ".git" / "info" / "attributes").write_text("* filter=evil\n")
+    for path in [repo, *repo.rglob("*")]:
+        os.chown(path, 23456, 23456, follow_symlinks=False)
+        if path.is_file() and ".git" not in path.parts:
+            os.utime(path, (1, 1))  # so that git has to look at its content
+    assert open_repository(str(repo), cache=cache) == mine
+    assert not (tmp_path / "sprung").exists()
 
 
 @pytest.mark.parametrize("form", ["{repo}@{ref}", "file://{repo}@{ref}", "git+file://{repo}@{ref}"])
