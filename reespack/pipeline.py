@@ -454,7 +454,7 @@ def _make_in(  # noqa: PLR0913 - what is made, where, and how
     amend: Callable[[dict[str, Any], Contents, Prefix], dict[str, Any]] | None = None,
 ) -> _Made:
     """Install and pack in `folder`; `amend` may change the manifest before it is written."""
-    from reespack.bytecode import compile_sources
+    from reespack.bytecode import compile_sources, with_own_bundles
     from reespack.kernelspec import add_kernelspecs, write_launcher_kernelspec
     from reespack.manifest import make_manifest, manifest_bytes, with_archive
     from reespack.pack import pack
@@ -490,18 +490,21 @@ def _make_in(  # noqa: PLR0913 - what is made, where, and how
         kernelspecs=kernelspecs,
     )
     below = plan.cache.below
-    bytecode = compile_sources(
-        prefix,
-        cache=plan.cache.bytecode,
-        shared_cache=below / "bytecode" if below else None,
-        threads=settings.threads,
-        progress=plan.progress,
-    )
+    # One at a time: two would compile the same, and put their bundles in each other's place.
+    with plan.cache.lock("bytecode", progress=plan.progress):
+        bytecode = compile_sources(
+            prefix,
+            cache=plan.cache.bytecode,
+            shared_cache=below / "bytecode" if below else None,
+            threads=settings.threads,
+            progress=plan.progress,
+        )
+        bytecode = with_own_bundles(bytecode, folder / "bytecode")
     embedded: dict[str, Any] = {}
     members: list[Member] = []
 
     def first_member(contents: Contents) -> bytes:
-        members.extend(contents.members)
+        members[:] = contents.members
         manifest = about(contents=contents)
         embedded.update(amend(manifest, contents, prefix) if amend else manifest)
         return manifest_bytes(embedded)
@@ -561,7 +564,7 @@ def _build_twice(plan: _Plan, lock: Lock, *, key: str, options: BuildOptions) ->
 
         def amend(manifest: dict[str, Any], contents: Contents, prefix: Prefix) -> dict[str, Any]:
             comparison = compare(first.manifest, manifest, (first.members, contents.members))
-            found.append(_attributed(comparison, first.manifest, prefix))
+            found[:] = [_attributed(comparison, first.manifest, prefix)]
             return with_differing(manifest, found[0].files or ())
 
         progress.step("building for the second time, in other surroundings")
