@@ -41,7 +41,7 @@ def normalize_wheel(wheel: Path, *, when: int) -> None:
             for info in sorted(infos, key=lambda info: _place(info.filename)):
                 content = old.read(info)
                 if info.filename.endswith(".dist-info/RECORD"):
-                    content = b"".join(sorted(content.splitlines(keepends=True)))
+                    content = b"".join(line + b"\n" for line in sorted(content.splitlines()))
                 entry = zipfile.ZipInfo(info.filename, moment)
                 entry.create_system = 3  # Unix, whose modes follow
                 executable = info.external_attr >> 16 & _EXECUTABLE
