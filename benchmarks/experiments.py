@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.experiment import Claim, Experiment
 from benchmarks.ground import EXTRAS, LARGE, PROGRAMS, SMALL, Ground, Size
-from benchmarks.harness import Task, remove
+from benchmarks.harness import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ def _pack(size: Size) -> Experiment:
         )  # fmt: skip
 
     def has_bytecode(ground: Ground) -> str | None:
-        found = any((_with_bytecode(ground, size) / "lib").rglob("*.pyc"))
+        found = any((_built(ground, size) / "lib").rglob("*.pyc"))
         return None if found else "the build's archive has no bytecode"
 
     with_it = "reespack, bytecode"
@@ -88,10 +88,13 @@ def _pack(size: Size) -> Experiment:
 
             return task
 
-        def own(environment: Callable[[Ground, Size], Path], name: str) -> Contender:
+        def own(
+            environment: Callable[[Ground, Size], Path], name: str, bytecode: str = "none"
+        ) -> Contender:
             prefix = environment(ground, size)
             script = PROGRAMS / "pack_prefix.py"
-            return packer(prefix, name, ground.python, script, ground.platform, prefix)
+            words = (ground.python, script, ground.platform, prefix, bytecode)
+            return packer(prefix, name, *words)
 
         def peer(name: str, *command: str | Path) -> Contender:
             return packer(ground.peer_build(size), name, *command)
@@ -103,8 +106,8 @@ def _pack(size: Size) -> Experiment:
             "conda-pack tar.gz": lambda: peer("peer.tar.gz", *conda_pack),
             "conda-pack tar.zst": lambda: peer("peer.tar.zst", *conda_pack),
             "tar": lambda: peer("plain.tar.zst", "sh", "-c", pipe, "sh"),
-            with_it: lambda: own(_with_bytecode, "with.tar.zst"),
-            without: lambda: own(_without_bytecode, "without.tar.zst"),
+            with_it: lambda: own(_built, "with.tar.zst", f"{ground.work}/bytecode"),
+            without: lambda: own(_built, "without.tar.zst"),
         }
 
     return Experiment(name=f"pack{row}", claims=claims, contenders=contenders)
@@ -115,20 +118,11 @@ def _as_installed(ground: Ground, size: Size) -> Path:
     return ground.peer_build(size) / "env"
 
 
-def _with_bytecode(ground: Ground, size: Size) -> Path:
-    """Return the environment that reespack builds, bytecode included."""
-    target = ground.work / f"bytecode-{size.name}"
+def _built(ground: Ground, size: Size) -> Path:
+    """Return the environment that reespack builds, unpacked."""
+    target = ground.work / f"built-{size.name}"
     if not target.exists():
         ground.run(*ground.unpack_command(size, target))
-    return target
-
-
-def _without_bytecode(ground: Ground, size: Size) -> Path:
-    """Return the same environment, its bytecode deleted."""
-    target = ground.work / f"no-bytecode-{size.name}"
-    if not target.exists():
-        ground.run(*ground.unpack_command(size, target))
-        remove(*list(target.rglob("__pycache__")))
     return target
 
 

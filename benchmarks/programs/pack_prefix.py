@@ -1,6 +1,6 @@
-"""The pack phase alone, as a whole process.
+"""The pack phase alone, as a whole process; with that of bytecode when a cache for it is given.
 
-pack_prefix.py PLATFORM PREFIX ARCHIVE
+pack_prefix.py PLATFORM PREFIX CACHE|none ARCHIVE
 """
 
 from __future__ import annotations
@@ -9,19 +9,27 @@ import sys
 from pathlib import Path
 
 from reespack.cores import available_cores
-from reespack.model import PlatformLock, Prefix
+from reespack.model import Bytecode, PlatformLock, Prefix
 from reespack.pack import pack
 
 
 def main() -> None:
-    platform, prefix, archive = sys.argv[1:]
+    platform, path, cache, archive = sys.argv[1:]
+    prefix = Prefix(path=Path(path), lock=PlatformLock(platform=platform, conda=()))
+    threads = available_cores()
+    bytecode: tuple[Bytecode, ...] = ()
+    if cache != "none":
+        from reespack.bytecode import compile_sources
+
+        bytecode = compile_sources(prefix, cache=Path(cache), threads=threads)
     pack(
-        Prefix(path=Path(prefix), lock=PlatformLock(platform=platform, conda=())),
+        prefix,
         target=Path(archive),
         format="tar.zst",
         describe=lambda _contents: b"{}\n",
         mtime=315532800,
-        threads=available_cores(),
+        threads=threads,
+        bytecode=bytecode,
     )
 
 

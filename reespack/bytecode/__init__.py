@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from reespack.bytecode.bundle import new_bundle, read_bundle
 from reespack.bytecode.compiler import Compiler, interpreter
+from reespack.bytecode.snapshot import with_own_bundles
 from reespack.bytecode.sources import python_sources
 from reespack.errors import PackError
 from reespack.model import Bytecode
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from reespack.model import Prefix
     from reespack.progress import Progress
 
-__all__ = ["compile_sources"]
+__all__ = ["compile_sources", "with_own_bundles"]
 
 
 def compile_sources(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import struct
 import subprocess
 import threading
@@ -24,6 +25,8 @@ _WORKER = Path(__file__).with_name("worker.py")
 _BATCH = 1 << 19
 """Bytes of source that a process is given at once."""
 
+_VERSION = re.compile(r"python3\.([0-9]+)t?")
+_FIRST_MINOR = 7
 _NUMBER = struct.Struct(">I")
 _LENGTHS = struct.Struct(">II")
 
@@ -110,11 +113,14 @@ class Interpreter:
 
 
 def interpreter(prefix: Path) -> Interpreter | None:
-    """Return a prefix's Python; None when there is none, or one that this cannot compile for.
+    """Return a prefix's Python; None for none, or one without unchecked-hash bytecode (PEP 552).
 
     Raises PackError for one that does not run.
     """
-    if not (prefix / "bin/python").exists() or not any(prefix.glob("lib/python3.*")):
+    folders = (_VERSION.fullmatch(folder.name) for folder in prefix.glob("lib/python3.*"))
+    if not any(found and int(found[1]) >= _FIRST_MINOR for found in folders):
+        return None
+    if not (prefix / "bin/python").exists():
         return None
     try:
         process = _Process(prefix)
@@ -122,9 +128,9 @@ def interpreter(prefix: Path) -> Interpreter | None:
         raise PackError(f"the environment's Python cannot be run: {error.strerror}") from error
     process.close()
     words = process.tag.split()
-    if not words or not words[0].startswith("cpython-3"):
-        return None
-    return Interpreter(words[0], "-".join(words))
+    if not words:
+        raise PackError("the environment's Python does not run", hint="try it: bin/python -S -V")
+    return Interpreter(words[0], "-".join(words)) if words[0].startswith("cpython-") else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
