@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
@@ -23,13 +24,16 @@ if TYPE_CHECKING:
     from reespack.archive.listing import Member
     from reespack.comparing import Comparison, Difference, FileDifference
 
-__all__ = ["diff", "file_rows"]
+__all__ = ["diff"]
 
 DIFFERENT = 1
 _SHOWN = 20
 _ABSENT = "-"
-_DIGITS = 12
+_SIGNS = ("A", "B")
+_NARROWEST = 24
+_DIGITS = 8
 """Of a digest: enough to tell two apart."""
+_DIGEST = re.compile(r"\b[0-9a-f]{32,64}\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,36 +108,70 @@ def _report(sides: tuple[_Side, _Side], found: Comparison, *, every: bool) -> It
         digest = sides[0].manifest["contents"]["tree_digest"]
         yield f"The same packages, settings and files (tree digest {digest[:_DIGITS]})"
         return
-    shown: int | None = None if every else _SHOWN
-    parts: list[tuple[str, list[tuple[str, str, str]]]] = [
+    files = found.files or ()
+    telling = tuple(one for one in files if every or not _follows(one))
+    parts = (
         ("Settings", _rows(found.settings)),
         ("conda packages", _rows(found.conda)),
         ("pip packages", _rows(found.pip)),
-        ("Files", file_rows(found.files or ())),
-    ]
-    every_row = [row for _, rows in parts for row in rows[:shown]]
-    wide = [max((len(row[i]) for row in every_row), default=0) for i in (0, 1)]
-    heads = (sides[0].name, sides[1].name)
+        ("Files", _file_rows(telling)),
+    )
+    shown = {title: rows if every else rows[:_SHOWN] for title, rows in parts}
+    # All tables of one width: the two columns go through the whole report.
+    wide = _widths([row for rows in shown.values() for row in rows], width)
+    for sign, side in zip(_SIGNS, sides, strict=True):
+        yield f"{style(sign, 'bold')}  {side.name}"
     for title, rows in parts:
         if not rows:
             continue
-        yield style(f"{title} ({len(rows)})", "bold")
-        # All tables of one width: the two columns go through the whole report.
-        padded = [(name.ljust(wide[0]), one.ljust(wide[1]), other) for name, one, other in rows]
-        yield from table(padded[:shown], style=style, header=("", *heads), indent=2, width=width)
-        if len(rows) > len(padded[:shown]):
-            yield style(f"  ... and {len(rows) - _SHOWN} more (--verbose has all)", "dim")
         yield ""
+        heads = (title.ljust(wide[0]), _SIGNS[0].ljust(wide[1]), _SIGNS[1])
+        cells = [
+            (_fit(name, wide[0]).ljust(wide[0]), one.ljust(wide[1]), other)
+            for name, one, other in shown[title]
+        ]
+        yield from table(cells, style=style, header=heads, width=width)
+        if len(rows) > len(cells):
+            yield style(f"... and {len(rows) - len(cells)} more (--verbose has all)", "dim")
+    if len(files) > len(telling):
+        count = len(files) - len(telling)
+        yield style(f"... and {count} folders and bytecode files (--verbose has them)", "dim")
     if found.files is None:
+        yield ""
         yield "Files differ; which ones, only the archives know: give those instead of manifests"
 
 
+def _follows(difference: FileDifference) -> bool:
+    """Say whether a difference follows from another: a folder's from its files', bytecode's."""
+    folders = [one is None or one.kind == "dir" for one in (difference.first, difference.second)]
+    return all(folders) or "__pycache__" in difference.path.split("/")
+
+
+def _widths(rows: Sequence[tuple[str, str, str]], width: int | None) -> tuple[int, int]:
+    """Return the widths of the first two columns; names give way to `width`, if there is one."""
+    widest = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
+    room = widest[0] if width is None else max(width - widest[1] - widest[2] - 4, _NARROWEST)
+    return min(widest[0], room), widest[1]
+
+
+def _fit(name: str, room: int) -> str:
+    """Shorten a path in its middle, of which the end says most."""
+    if len(name) <= room:
+        return name
+    end = (room - 3) * 2 // 3
+    return f"{name[: room - 3 - end]}...{name[-end:]}"
+
+
 def _rows(differences: Sequence[Difference]) -> list[tuple[str, str, str]]:
-    return [(one.name, one.first or _ABSENT, one.second or _ABSENT) for one in differences]
+    return [(one.name, _brief(one.first), _brief(one.second)) for one in differences]
 
 
-def file_rows(differences: Sequence[FileDifference]) -> list[tuple[str, str, str]]:
-    """Return path and both sides of each, as far as they differ."""
+def _brief(text: str | None) -> str:
+    """Return a value as a table shows it: of a digest the first digits."""
+    return _ABSENT if text is None else _DIGEST.sub(lambda found: found[0][:_DIGITS], text)
+
+
+def _file_rows(differences: Sequence[FileDifference]) -> list[tuple[str, str, str]]:
     return [
         (one.path, _described(one.first, one.what), _described(one.second, one.what))
         for one in differences
