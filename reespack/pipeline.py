@@ -9,6 +9,7 @@ finds its archive in the cache pays for neither a solver nor a compressor.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 import platform as host
 import re
@@ -55,6 +56,11 @@ __all__ = [
     "specify",
 ]
 
+PLATFORMS = (
+    *("linux-64", "linux-aarch64", "linux-ppc64le", "linux-s390x", "linux-riscv64", "linux-32"),
+    *("osx-64", "osx-arm64", "win-64", "win-arm64", "win-32"),
+)
+"""The platforms that conda-forge and its kin have, or had, packages for."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 PREFIX_LENGTH = 100
 """Characters of the path that an environment is built at, where the cache's own is short enough."""
@@ -127,6 +133,16 @@ def host_platform() -> str:
     return machine
 
 
+def _known(platform: str) -> str:
+    if platform in PLATFORMS:
+        return platform
+    near = difflib.get_close_matches(platform, PLATFORMS, n=1)
+    raise UsageError(
+        f"there is no platform {platform!r}",
+        hint=f"did you mean {near[0]}?" if near else f"there are {', '.join(PLATFORMS)}",
+    )
+
+
 def _settings() -> Settings:
     from reespack.config import load_settings
 
@@ -143,8 +159,12 @@ def detect(
     platform: str | None = None,
     progress: Progress = QUIET,
 ) -> Detection:
-    """Say what a repository holds, whether or not it can be built."""
+    """Say what a repository holds, whether or not it can be built.
+
+    Raises UsageError for a platform that there is not.
+    """
     settings = settings or _settings()
+    platform = _known(platform) if platform else host_platform()
     from reespack.detection import detect as detect_files
     from reespack.registry import load_buildpacks
     from reespack.repository import open_repository
@@ -157,7 +177,7 @@ def detect(
         offline=settings.offline,
         progress=progress,
     )
-    target = Target(platform=platform or host_platform(), default_python=settings.default_python)
+    target = Target(platform=platform, default_python=settings.default_python)
     return detect_files(repository, target=target, buildpacks=load_buildpacks())
 
 

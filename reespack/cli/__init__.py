@@ -96,7 +96,8 @@ def _leave(codes: Sequence[int]) -> None:
 def _end_on_signals() -> list[int]:
     """Have SIGTERM and SIGHUP end this process as Ctrl-C does, so that what it made is removed.
 
-    Return the list that the signal's number will be in.
+    Ctrl-C itself is taken here, too: asyncio would wait with it until the next `await`, and what a
+    lock waits for is uv. Return the list that the signal's number will be in.
     """
     received: list[int] = []
 
@@ -105,7 +106,7 @@ def _end_on_signals() -> list[int]:
             received.append(number)
             raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # One that is ignored on purpose (nohup) stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
@@ -113,7 +114,7 @@ def _end_on_signals() -> list[int]:
 
 
 def _report(error: Exception) -> int:
-    from reespack.cli.console import write_error
+    from reespack.cli.console import write_error, write_line
 
     if os.environ.get(TRACEBACK_VARIABLE, "") not in {"", "0"}:
         import traceback
@@ -124,6 +125,9 @@ def _report(error: Exception) -> int:
         return error.exit_code
     if isinstance(error.__cause__, KeyboardInterrupt):  # older typers wrap it
         return INTERRUPTED
+    if type(error).__name__ == "NoArgsIsHelpError":  # nothing was asked: the help is the answer
+        write_line(str(error))
+        return 2
     format_message = getattr(error, "format_message", None)
     if callable(format_message):  # typer's own: the words make no command
         context = getattr(error, "ctx", None)

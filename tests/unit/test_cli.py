@@ -41,7 +41,10 @@ def _user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("REESPACK_SITE_CONFIG", "")
     monkeypatch.setenv("REESPACK_TRACEBACK", "")
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {
+        number: signal.getsignal(number)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -441,3 +444,17 @@ sys.exit(main())
     assert done.returncode == 2
     assert "no-such-option" in done.stderr
     assert done.stdout == ("" if loaded else "taken apart\n")
+
+
+@pytest.mark.parametrize("words", [[], ["config"]])
+def test_no_command_shows_the_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("Usage: reespack")
+    assert "error" not in said
+
+
+def test_a_platform_that_there_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "requirements.txt").write_text("six\n")
+    assert main(["detect", str(tmp_path), "-p", "osx-arm46"]) == 2
+    assert "did you mean osx-arm64?" in capsys.readouterr().err
