@@ -66,19 +66,24 @@ __all__ = [
 ]
 
 
+_MORE = "run it again with --verbose for more of what was done"
+
+
 class ReespackError(Exception):
     """What happened, where, and what to do about it.
 
     `message` is one line, naming the file and line when there is one; `hint` says what to do;
-    `detail` is the part that may be long (a solver's explanation, the tail of a log).
+    `detail` is the part that may be long (a solver's explanation, the tail of a log). An error
+    without a hint of its own has its class's `usual_hint`.
     """
 
     exit_code: ClassVar[int] = 1
+    usual_hint: ClassVar[str | None] = None
 
     def __init__(self, message: str, *, hint: str | None = None, detail: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.usual_hint
         self.detail = detail
 
 
@@ -86,26 +91,33 @@ class UsageError(ReespackError):
     """An option that cannot be right."""
 
     exit_code = 2
+    usual_hint = "every command explains its options with --help"
 
 
 class ConfigError(UsageError):
     """A setting that cannot be right; the message names the file or variable it stands in."""
 
+    usual_hint = "docs/configuration.md says what each setting may be"
+
 
 class CatalogError(UsageError):
     """A catalog of environments cannot be used; the message names file and line."""
+
+    usual_hint = "correct the catalog there"
 
 
 class RepositoryError(ReespackError):
     """The repository, its ref or its folder cannot be had."""
 
     exit_code = 10
+    usual_hint = "REPO is a folder, a git URL, or either with @REF"
 
 
 class DetectError(ReespackError):
     """What the repository holds cannot be honoured."""
 
     exit_code = 20
+    usual_hint = "docs/rees.md says what each file may hold"
 
 
 class BuildpackError(DetectError):
@@ -142,6 +154,7 @@ class LockError(ReespackError):
     """The environment cannot be pinned."""
 
     exit_code = 40
+    usual_hint = _MORE
 
 
 class ChannelError(LockError):
@@ -166,6 +179,7 @@ class InstallError(ReespackError):
     """The prefix cannot be made."""
 
     exit_code = 50
+    usual_hint = _MORE
 
 
 class HashMismatchError(InstallError):
@@ -184,6 +198,7 @@ class PackError(ReespackError):
     """The archive cannot be written."""
 
     exit_code = 60
+    usual_hint = _MORE
 
 
 class LeftoverPrefixError(PackError):
@@ -202,12 +217,14 @@ class UnpackError(ReespackError):
     """An archive cannot be read or unpacked."""
 
     exit_code = 70
+    usual_hint = "is the path right, and may you read what is there?"
 
 
 class VerificationError(UnpackError):
     """An archive is not what its manifest says."""
 
     exit_code = 71
+    usual_hint = "fetch it or build it again"
 
 
 class ArchiveChangedError(UnpackError):
@@ -220,6 +237,7 @@ class StoreError(UnpackError):
     """The store of environments cannot be used: no room, no right, something in the way."""
 
     exit_code = 73
+    usual_hint = "choose another with --store or REESPACK_STORE"
 
 
 class UntrustedStoreError(StoreError):

@@ -114,7 +114,9 @@ def build(  # noqa: PLR0913 - each is an option
         }
     )
     if locked and update_lock:
-        raise UsageError("--locked and --update-lock contradict each other")
+        raise UsageError(
+            "--locked and --update-lock contradict each other", hint="leave one of them out"
+        )
     result = pipeline.build(
         make_request(
             source,

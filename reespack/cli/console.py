@@ -77,7 +77,7 @@ def write_error(message: str, *, hint: str | None = None, detail: str | None = N
 def make_console(*, verbose: bool = False, quiet: bool = False) -> Console:
     """Return what listens to the phases; raise UsageError for both options at once."""
     if verbose and quiet:
-        raise UsageError("--verbose and --quiet contradict each other")
+        raise UsageError("--verbose and --quiet contradict each other", hint="leave one out")
     return Console(verbose=verbose, quiet=quiet)
 
 

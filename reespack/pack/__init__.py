@@ -283,8 +283,12 @@ def _archive(target: Path, form: Format, sha256: str, size: int, contents: Conte
 
 
 def _unwritable(target: Path, error: OSError) -> PackError:
-    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    hints = {
+        errno.ENOSPC: "make room, or set REESPACK_CACHE to another disk",
+        errno.EDQUOT: "make room, or set REESPACK_CACHE to where you have a larger quota",
+        errno.EFBIG: "there is a limit on the size of files: raise it (`ulimit -f`)",
+    }
     return PackError(
         f"{target} cannot be written: {error.strerror or error}",
-        hint="free some space, or choose another folder with -o" if full else None,
+        hint=hints.get(error.errno or 0, "set REESPACK_CACHE to a folder that you can write to"),
     )

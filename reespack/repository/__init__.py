@@ -65,7 +65,9 @@ def open_repository(  # noqa: PLR0913 - each is a word of the command line, or a
     """
     meant = _parse(source)
     if meant.ref is not None and ref not in {None, meant.ref}:
-        raise UsageError(f"{source!r} names one ref and --ref another ({ref})")
+        raise UsageError(
+            f"{source!r} names one ref and --ref another ({ref})", hint="leave one of them out"
+        )
     ref = ref or meant.ref
     if meant.folder is not None and ref is None and not _is_bare(meant.folder):
         return _from_folder(meant.folder, source, subdir=subdir, progress=progress)

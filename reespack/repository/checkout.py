@@ -46,7 +46,10 @@ def resolve_ref(remote: Remote, ref: str | None, *, cache: Cache, offline: bool)
     RepositoryError, with near misses, when there is no such ref.
     """
     if ref is not None and (ref.startswith("-") or re.search(r"[\s~^:?*\[\\]|\.\.", ref)):
-        raise RepositoryError(f"{ref!r} cannot be the name of a branch, tag or commit")
+        raise RepositoryError(
+            f"{ref!r} cannot be the name of a branch, tag or commit",
+            hint="`git ls-remote` lists the names that a repository has",
+        )
     if ref is not None and _COMMIT.fullmatch(ref):
         return ref
     if remote.local:
@@ -136,7 +139,9 @@ def _pick(refs: dict[str, str], ref: str | None) -> str | None:
 
 def _no_such_ref(remote: Remote, ref: str | None, refs: Iterable[str]) -> RepositoryError:
     if ref is None:
-        return RepositoryError(f"the repository {remote.shown} has no commit yet")
+        return RepositoryError(
+            f"the repository {remote.shown} has no commit yet", hint="commit to it first"
+        )
     names = [re.sub(r"^refs/(heads|tags|remotes/origin)/", "", name) for name in refs]
     names = sorted({name for name in names if not name.startswith("refs/") and name != "HEAD"})
     near = difflib.get_close_matches(ref, names, n=3)

@@ -66,7 +66,9 @@ def unpack(
     place = Path(os.path.abspath(target))  # noqa: PTH100 - resolve() would follow links
     final = prefix or place
     if "\n" in str(final):
-        raise UnpackError("an environment's path must not contain a line break")
+        raise UnpackError(
+            "an environment's path must not contain a line break", hint="choose another folder"
+        )
     _require_free(place)
     with _told(archive, place):
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +158,9 @@ def _require_free(place: Path) -> None:
     if not os.path.lexists(place):
         return
     if not place.is_dir() or place.is_symlink():
-        raise UnpackError(f"{place} is in the way: it is no folder")
+        raise UnpackError(
+            f"{place} is in the way: it is no folder", hint="unpack into another folder"
+        )
     if any(place.iterdir()):
         raise UnpackError(f"{place} is not empty", hint="remove it, or unpack into another folder")
 
@@ -170,7 +174,8 @@ def _told(archive: Path, place: Path | None) -> Iterator[None]:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         problem = error.strerror or str(error)
         doing = f"unpacked to {place}" if place else "read"
+        elsewhere = "unpack into a folder that you can write to" if place else None
         raise UnpackError(
             f"{archive} cannot be {doing}: {problem}",
-            hint="free some space, or unpack elsewhere" if full else None,
+            hint="free some space, or unpack elsewhere" if full else elsewhere,
         ) from error
