@@ -311,6 +311,8 @@ class _Search:
             f"on {self.spec.platform}"
         )
         hint = "relax one of the requirements below"
+        if re.search(r"has no wheels with a matching|no usable wheels", explanation):
+            hint = "ask for another version, or for a Python that it has wheels for"
         if missing:
             origin = next((f"{o}: " for o, _, n in requests if n == missing[1]), "")
             message = f"{origin}no package named {missing[1]!r} on the package index"

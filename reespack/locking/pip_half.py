@@ -289,8 +289,25 @@ def _failure(output: str, folder: Path, request: PipRequest) -> Exception:
             hint="check the network, and the index in pip.conf, uv.toml or --index-url",
             detail=text,
         )
+    if "build backend returned an error" in text:
+        return _unbuildable(text, origin, request)
     first = text.splitlines()[0] if text else "no reason given"
     return LockError(f"{origin}uv cannot lock this: {first}", detail=text or None)
+
+
+def _unbuildable(text: str, origin: str, request: PipRequest) -> LockError:
+    """Return the error for a source whose metadata cannot be made."""
+    named = re.search(r"Failed to (?:build|download and build) `([^`]+)`", text)
+    projects = [one for one in request.requirements if one.path is not None]
+    if named:
+        what = named[1].partition(" @ ")[0]
+        hint = "ask for a version that has a wheel, or for conda's package in environment.yml"
+    else:
+        # uv does not say which folder it is about.
+        what = projects[0].path if len(projects) == 1 else "a project of the repository"
+        origin = origin or (f"{projects[0].origin}: " if len(projects) == 1 else "")
+        hint = "its own build failed; its output is below"
+    return LockError(f"{origin}{what} cannot be built", hint=hint, detail=text)
 
 
 def _speaks_of(output: str, requirement: PipRequirement, root: Path) -> bool:
