@@ -109,7 +109,7 @@ def _report(sides: tuple[_Side, _Side], found: Comparison, *, every: bool) -> It
         yield f"The same packages, settings and files (tree digest {digest[:_DIGITS]})"
         return
     files = found.files or ()
-    telling = tuple(one for one in files if every or not _follows(one))
+    telling = tuple(one for one in files if every or not _follows(one)) or files
     parts = (
         ("Settings", _rows(found.settings)),
         ("conda packages", _rows(found.conda)),
