@@ -214,13 +214,13 @@ def _forget_bytecode(path: str) -> None:
                 os.unlink(os.path.join(cache, entry))  # noqa: PTH108, PTH118
 
 
-def mend_environment(root: str) -> int:
+def mend_environment(root: str, prefix: str | None = None) -> int:
     """Mend every file of the environment at `root`; return the exit code.
 
-    The state file names the old and the new prefix while this runs, so that an interrupted run can
-    be taken up again.
+    With `prefix`, it is mended for that place, to be moved there afterwards. The state file names
+    the old and the new prefix while this runs, so that an interrupted run can be taken up again.
     """
-    new = os.fsencode(root)
+    new = os.fsencode(prefix or root)
     if b"\n" in new:
         return _fail("an environment's path must not contain a line break")
     state = os.path.join(root, STATE)  # noqa: PTH118
@@ -228,14 +228,16 @@ def mend_environment(root: str) -> int:
     if os.path.exists(state):  # noqa: PTH110
         with open(state, "rb") as file:  # noqa: PTH123
             olds = file.read().split(b"\n")[:-1]
-    if len(olds) == 1 and (olds[0] == new or _same(olds[0], root)):
+    if len(olds) == 1 and (olds[0] == new or _same(olds[0], prefix or root)):
         return 0
     with open(os.path.join(root, PLACEHOLDERS), "rb") as file:  # noqa: PTH118, PTH123
         placeholders = decoded(file.read())
     no_room = too_long(placeholders, new)
     if no_room:
         path, room = min(no_room, key=lambda item: item[1])
-        return _fail(f"the path {root} is too long for {path}, which has room for {room} bytes")
+        return _fail(
+            f"the path {os.fsdecode(new)} is too long for {path}, which has room for {room} bytes"
+        )
     _write(state, b"".join(old + b"\n" for old in [*(old for old in olds if old != new), new]))
     texts, records = placeholders
     for record in records:
@@ -247,7 +249,7 @@ def mend_environment(root: str) -> int:
             elif "strings" in record and any(
                 len(texts[s[0]]) < len(new) for s in record["strings"]
             ):
-                _warn(f"{record['path']} has no room for {root} and is left without it")
+                _warn(f"{record['path']} has no room for {os.fsdecode(new)} and is left without it")
     _write(state, new + b"\n")
     return 0
 
@@ -286,6 +288,9 @@ def main() -> int:
         "present place into every file that names it.",
     )
     parser.add_argument("--version", action="store_true", help="show the version and exit")
+    parser.add_argument(
+        "--prefix", metavar="PATH", help="mend it for this place, to be moved there afterwards"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="say what was done")
     arguments = parser.parse_args()
     if arguments.version:
@@ -296,7 +301,7 @@ def main() -> int:
         script = os.path.realpath(script)
     root = os.path.dirname(os.path.dirname(script))  # noqa: PTH120
     try:
-        code = mend_environment(root)
+        code = mend_environment(root, arguments.prefix)
     except (OSError, ValueError, KeyError) as error:
         return _fail(f"{root} cannot be mended: {error}")
     if arguments.verbose and code == 0:

@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from reespack.kernelspec.inside import add_kernelspecs
 from reespack.kernelspec.launcher import write_launcher_kernelspec
+from reespack.kernelspec.self_extracting import write_run_script
 
-__all__ = ["add_kernelspecs", "write_launcher_kernelspec"]
+__all__ = ["add_kernelspecs", "write_launcher_kernelspec", "write_run_script"]

@@ -24,7 +24,20 @@ if TYPE_CHECKING:
 
     from reespack.model import Archive, Kernelspec
 
-__all__ = ["write_launcher_kernelspec"]
+__all__ = ["assignments", "write_launcher_kernelspec"]
+
+_ABOUT = """\
+# Starts a kernel from a packed environment, which is unpacked on first use and stays.
+#
+#     sh launch.sh --unpack      unpacks now, so that the first kernel starts at once
+#     sh launch.sh --where       prints the environment's folder
+#     sh launch.sh COMMAND...    what jupyter_client calls; @PREFIX@ stands for the environment
+#
+# The archive is looked for where it was built, as a file or link `archive` in this folder, and in
+# the folders of $REESPACK_ARCHIVES (colon-separated)."""
+_SETTINGS = """\
+[ -r "$here/archive.sh" ] || die "$here/archive.sh is missing: install the kernelspec again"
+. "$here/archive.sh\""""
 
 
 def write_launcher_kernelspec(  # noqa: PLR0913 - what a kernelspec says
@@ -81,17 +94,24 @@ def _fill(
     content["display_name"] = kernelspec.display_name
     text = json.dumps(content, indent=1, ensure_ascii=False)
     replace_file(folder / "kernel.json", f"{text}\n")
-    replace_file(folder / "launch.sh", read_script("archive.sh"), executable=True)
+    launch = read_script("archive.sh").replace("#ABOUT#", _ABOUT).replace("#SETTINGS#", _SETTINGS)
+    replace_file(folder / "launch.sh", launch, executable=True)
     settings = {
         "archive_path": str(archive.path),
         "archive_file": archive.path.name,
         "archive_format": archive.format,
         "archive_sha256": archive.sha256,
+        "archive_offset": "",
         "kernel": kernelspec.name,
     }
-    lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
+    lines = assignments(settings)
     lines += "".join(
         f'[ "${{{name}-}}" ] || {name}={shlex.quote(value)}\n'
         for name, value in sorted(defaults.items())
     )
     replace_file(folder / "archive.sh", f"# What launch.sh starts. Made by reespack.\n{lines}")
+
+
+def assignments(values: Mapping[str, str]) -> str:
+    """Return the lines of a shell script that set variables."""
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())

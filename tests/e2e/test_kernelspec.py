@@ -34,7 +34,7 @@ CONDA_UNPACK = """#!/usr/bin/env python
 import os, sys, time
 time.sleep(float(os.environ.get("TEST_UNPACK_SECONDS", "0")))
 with open(sys.prefix + "/mended", "a") as file:
-    file.write(sys.prefix + "\\n")
+    file.write(sys.argv[sys.argv.index("--prefix") + 1] + "\\n")
 """
 
 
@@ -214,6 +214,14 @@ def launch(installed: Path, store: Path, *command: str, **variables: str) -> sub
     )
 
 
+def environments(store: Path) -> list[Path]:
+    """Return them; beside each there may be its leases, and nothing else."""
+    found = sorted(path for path in store.iterdir() if not path.name.startswith("."))
+    beside = {path.name for path in store.iterdir()} - {path.name for path in found}
+    assert beside <= {f".{path.name}.leases" for path in found}
+    return found
+
+
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=120)
     return process.returncode, out, err
@@ -234,7 +242,7 @@ def test_the_first_kernel_unpacks_and_the_second_finds_it(
             assert value_of(client, "os.environ['FROM_START']").startswith(str(environment))
     assert (environment / "mended").read_text() == f"{environment}\n"
     assert environment.parent.stat().st_mode & 0o777 == 0o700
-    assert [path.name for path in environment.parent.iterdir()] == [environment.name]
+    assert environments(environment.parent) == [environment]
 
 
 def test_of_two_at_once_one_unpacks(installed: Path, tmp_path: Path) -> None:
@@ -247,7 +255,7 @@ def test_of_two_at_once_one_unpacks(installed: Path, tmp_path: Path) -> None:
     assert one[1] == two[1]
     assert (one[2] + two[2]).count("(once)") == 1
     assert (one[2] + two[2]).count("waiting") == 1
-    (environment,) = store.iterdir()
+    (environment,) = environments(store)
     assert len((environment / "mended").read_text().splitlines()) == 1
 
 
@@ -258,7 +266,7 @@ def test_killed_half_way_nothing_is_taken_for_complete(
     store = tmp_path / "store"
     process = launch(installed, store, "--unpack", TEST_UNPACK_SECONDS="600")
     # All is unpacked but for the last step, the worst moment: it looks complete.
-    while not list(store.glob("*/bin/conda-unpack")):
+    while not list(store.glob(".*.part.*/environment/bin/conda-unpack")):
         assert process.poll() is None
         time.sleep(0.05)
     os.killpg(process.pid, number)
@@ -266,7 +274,7 @@ def test_killed_half_way_nothing_is_taken_for_complete(
     status, out, err = finish(launch(installed, store, "python", "-c", "print('up')"))
     assert (status, out) == (0, "up\n"), err
     assert ("taking over" in err) is (number == signal.SIGKILL)
-    (environment,) = store.iterdir()
+    (environment,) = environments(store)
     assert (environment / "mended").is_file()
 
 
@@ -298,7 +306,10 @@ def test_without_zstd_python_unpacks_or_the_message_says_what_to_do(
 ) -> None:
     bare = tmp_path / "bin"
     bare.mkdir()
-    tools = ("cat", "chmod", "mkdir", "mv", "rm", "rmdir", "sha256sum", "sleep", "uname", "tar")
+    tools = (
+        *("cat", "chmod", "id", "ln", "ls", "mkdir", "mv", "readlink", "rm", "rmdir"),
+        *("sha256sum", "sleep", "tar"),
+    )
     for name in tools:
         (bare / name).symlink_to(str(shutil.which(name)))
     # The launcher itself adds the system's folders to PATH, where this machine's zstd is.

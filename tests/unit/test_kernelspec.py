@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reespack.config.stores import load_store_settings
 from reespack.errors import InstallError
+from reespack.installing import open_stores
 from reespack.kernelspec import add_kernelspecs, write_launcher_kernelspec
 from reespack.kernelspec.activation import environment_variables
 from reespack.kernelspec.inside import kernel_name
@@ -430,9 +432,16 @@ def test_the_emitted_folder_knows_its_archive(prefix: Prefix, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("variables", "store"),
     [
-        ({"REESPACK_STORE": "/a"}, "/a"),
-        ({"XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/x/reespack/environments"),
-        ({"HOME": "/h"}, "/h/.cache/reespack/environments"),
+        ({"REESPACK_STORE": "T/a"}, "T/a"),
+        ({"XDG_CACHE_HOME": "T/x", "HOME": "T"}, "T/x/reespack/environments"),
+        ({"HOME": "T"}, "T/.cache/reespack/environments"),
+        ({"HOME": "T", "TMPDIR": "T"}, f"T/reespack-{os.getuid()}"),
+        ({"HOME": "T", "TMPDIR": "T/none"}, "T/.cache/reespack/environments"),
+        ({"TMPDIR": "T", "SLURM_TMPDIR": "T/s"}, f"T/s/reespack-{os.getuid()}"),
+        (
+            {"HOME": "T", "TMPDIR": "T", "REESPACK_STORE_ORDER": "tmp"},
+            f"/tmp/reespack-{os.getuid()}",
+        ),
     ],
 )
 def test_where_the_environment_goes(
@@ -451,7 +460,13 @@ def test_where_the_environment_goes(
     source = prefix.path / kernel.path
     target = write_launcher_kernelspec(tmp_path / "k", kernel, archive=archive, source=source)
     command = ["/bin/sh", target / "launch.sh", "--where"]
-    assert subprocess.check_output(command, env=variables, text=True) == f"{store}/{'0' * 16}\n"
+    (tmp_path / "s").mkdir()
+    env = {name: value.replace("T", str(tmp_path), 1) for name, value in variables.items()}
+    expected = f"{store.replace('T', str(tmp_path), 1)}/{'0' * 16}\n"
+    assert subprocess.check_output(command, env=env, text=True) == expected
+    # What reespack itself would choose.
+    chosen = open_stores(load_store_settings(env), env).own
+    assert f"{chosen}/{'0' * 16}\n" == expected
 
 
 @pytest.mark.parametrize("shell", SHELLS)

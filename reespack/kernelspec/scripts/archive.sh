@@ -1,14 +1,10 @@
 #!/bin/sh
-# Starts a kernel from a packed environment, which is unpacked on first use and stays.
+#ABOUT#
 #
-#     sh launch.sh --unpack      unpacks now, so that the first kernel starts at once
-#     sh launch.sh --where       prints the environment's folder
-#     sh launch.sh COMMAND...    what jupyter_client calls; @PREFIX@ stands for the environment
-#
-# The environment goes to ${REESPACK_STORE:-${XDG_CACHE_HOME:-$HOME/.cache}/reespack/environments},
-# in a folder named by the archive's sha256. The archive is looked for where it was built, as a file
-# or link `archive` in this folder, and in the folders of $REESPACK_ARCHIVES (colon-separated).
-# Plain POSIX sh; once the environment is unpacked, nothing but builtins. See docs/kernelspec.md.
+# The environment goes into a store, in a folder named by the archive's sha256; which store that is,
+# what lies in it and how processes keep out of each other's way is described in docs/installing.md.
+# `reespack exec` and `reespack install` do the same in Python and use what this has unpacked, and
+# the other way round. Plain POSIX sh; of other programs, the system's everyday ones.
 
 say() { printf 'reespack: %s\n' "$*" >&2; }
 
@@ -16,7 +12,7 @@ die() {
     say "$1"
     shift
     for line in "$@"; do printf '    %s\n' "$line" >&2; done
-    exit 70
+    exit "${code:-73}"
 }
 
 case $0 in
@@ -24,9 +20,9 @@ case $0 in
 *) here=. ;;
 esac
 here=$(CDPATH= cd -P -- "$here" && pwd -P) || exit 70
-# Sets archive_path, archive_file, archive_format, archive_sha256 and kernel.
-[ -r "$here/archive.sh" ] || die "$here/archive.sh is missing: install the kernelspec again"
-. "$here/archive.sh"
+self=$here/${0##*/}
+# archive_path, archive_file, archive_format, archive_sha256, archive_offset and kernel.
+#SETTINGS#
 
 # What a shell makes up where PATH is unset is not the caller's.
 case $(export -p) in
@@ -35,83 +31,315 @@ case $(export -p) in
 esac
 PATH=${old_path:+$old_path:}/usr/local/bin:/usr/bin:/bin
 export PATH
+old_umask=$(umask)
+umask 077
+uid=$(id -u)
 
 # --- where -------------------------------------------------------------------------------------
 
 find_store() {
+    above=
     if [ -n "${REESPACK_STORE-}" ]; then
         store=$REESPACK_STORE
-    elif [ -n "${XDG_CACHE_HOME-}" ]; then
-        store=$XDG_CACHE_HOME/reespack/environments
-    elif [ -n "${HOME-}" ]; then
-        store=$HOME/.cache/reespack/environments
-    else
-        home=$(getent passwd "$(id -u)" 2>/dev/null | cut -d: -f6)
-        if [ -n "$home" ] && [ -d "$home" ]; then
-            store=$home/.cache/reespack/environments
-        else
-            store=${TMPDIR:-/tmp}/reespack-$(id -u)
-        fi
+        case $store in
+        /*) ;;
+        *) store=$PWD/$store ;;
+        esac
+        while [ "$store" != "${store%/}" ] && [ "$store" != / ]; do store=${store%/}; done
+        above=${store%/*}
+        below=${store##*/}
+        above=${above:-/}
+        return
     fi
-    case $store in
-    /*) ;;
-    *) store=$PWD/$store ;;
+    old_ifs=$IFS
+    IFS=' ,'
+    for name in ${REESPACK_STORE_ORDER:-SLURM_TMPDIR TMPDIR XDG_CACHE_HOME tmp}; do
+        IFS=$old_ifs
+        below=reespack-$uid
+        case $name in
+        tmp)
+            above=/tmp
+            [ -w "$above" ] || above=/var/tmp
+            ;;
+        XDG_CACHE_HOME) find_cache || continue ;;
+        *[!A-Z0-9_]*) die "REESPACK_STORE_ORDER: $name is no variable's name" ;;
+        *)
+            eval "above=\${$name-}"
+            case $above in
+            /*) [ -d "$above" ] || continue ;;
+            *) continue ;;
+            esac
+            ;;
+        esac
+        store=$above/$below
+        [ -d "$store" ] && return
+        found=$above
+        until [ -e "$found" ]; do
+            found=${found%/*}
+            found=${found:-/}
+        done
+        [ -w "$found" ] && [ -x "$found" ] && return
+    done
+    IFS=$old_ifs
+    die "there is no place for the store of environments" \
+        "set REESPACK_STORE to a folder that you may write to"
+}
+
+find_cache() {
+    below=reespack/environments
+    case ${XDG_CACHE_HOME-} in
+    /*)
+        above=$XDG_CACHE_HOME
+        return
+        ;;
     esac
+    home=${HOME-}
+    [ -n "$home" ] || home=$(getent passwd "$uid" 2>/dev/null | cut -d: -f6)
+    case $home in
+    /*) above=$home/.cache && [ -d "$home" ] ;;
+    *) return 1 ;;
+    esac
+}
+
+# Sets mode and owner of a folder.
+look_at() {
+    # shellcheck disable=SC2046 - words are wanted
+    set -- $(ls -ldn -- "$1")
+    mode=$1
+    owner=$3
+}
+
+untrusted() { code=74 die "$1" "set REESPACK_STORE to a folder of your own"; }
+
+# Every folder below one that others may write to must be one's own, and closed to them.
+make_store() {
+    [ -d "$above" ] || mkdir -p -- "$above" 2>/dev/null ||
+        die "the folder $above cannot be made" "set REESPACK_STORE to a folder that you may write to"
+    look_at "$above/."
+    case $mode in
+    ????????w[!tT]*) untrusted "anybody may write to $above, and remove what others put there" ;;
+    esac
+    store=$(CDPATH= cd -P -- "$above" && pwd -P) || die "the folder $above cannot be entered"
+    rest=$below
+    while [ -n "$rest" ]; do
+        store=${store%/}/${rest%%/*}
+        case $rest in
+        */*) rest=${rest#*/} ;;
+        *) rest= ;;
+        esac
+        mkdir -m 700 -- "$store" 2>/dev/null || [ -d "$store" ] ||
+            die "the folder $store cannot be made" \
+                "set REESPACK_STORE to a folder that you may write to"
+        [ ! -h "$store" ] || untrusted "$store is a link"
+        look_at "$store"
+        # One that was named and is staged for others (`reespack stage --for-all`) keeps its mode.
+        if [ -n "${REESPACK_STORE-}" ] && [ "$(printf '%.10s' "$mode")" = drwxr-xr-x ]; then
+            is_trusted || untrusted "$store belongs to user $owner, who is not trusted"
+            continue
+        fi
+        [ "$owner" = "$uid" ] || untrusted "$store belongs to user $owner, not to you"
+        case $mode in
+        ?????w* | ????????w*) untrusted "others may write to $store" ;;
+        drwx------*) ;;
+        *) chmod 700 "$store" ;;
+        esac
+    done
+    name_things
+}
+
+name_things() {
     digest=${archive_sha256%"${archive_sha256#????????????????}"}
-    environment=$store/$digest
-    # Written last, with the place it was unpacked in: a folder that was moved is not ready.
-    ready=$environment/share/reespack/unpacked
+    environment=${store%/}/$digest
+    leases=${store%/}/.$digest.leases
+    lock=${store%/}/.$digest.lock
+    beat=${store%/}/.$digest.beat
+}
+
+is_trusted() {
+    case $owner in
+    0 | "$uid") return 0 ;;
+    esac
+    old_ifs=$IFS
+    IFS=' ,'
+    for account in ${REESPACK_STORE_OWNERS-}; do
+        IFS=$old_ifs
+        case $account in
+        *[!0-9]*) account=$(id -u "$account" 2>/dev/null) ;;
+        esac
+        [ "$owner" = "$account" ] && return 0
+    done
+    IFS=$old_ifs
+    return 1
 }
 
 is_ready() {
-    [ -r "$ready" ] || return 1
-    IFS= read -r place <"$ready" && [ "$place" = "$environment" ] || return 1
-    [ -O "$environment" ] && return 0
-    # A store of someone else's is used when it was named on purpose and cannot be written to.
-    [ -n "${REESPACK_STORE-}" ] && [ ! -w "$store" ]
+    [ -r "$environment/share/reespack/unpacked" ] || return 1
+    {
+        IFS= read -r place && IFS= read -r sum
+    } <"$environment/share/reespack/unpacked" || return 1
+    # A folder that was moved is not ready.
+    [ "$place" = "$environment" ] && [ "$sum" = "$archive_sha256" ]
 }
 
-make_store() {
-    (umask 077 && mkdir -p "$store") 2>/dev/null ||
-        die "the folder $store cannot be made" "set REESPACK_STORE to a folder that you may write to"
-    [ -O "$store" ] ||
-        die "$store belongs to another user" "set REESPACK_STORE to a folder of your own"
-    [ -w "$store" ] ||
-        die "$store is not writable" "set REESPACK_STORE to a folder that you may write to"
-    chmod 700 "$store" 2>/dev/null
+# A store that is only read: its environments are used when it and they are a trusted account's.
+find_shared() {
+    [ -n "${REESPACK_SHARED_STORE-}" ] && [ -d "$REESPACK_SHARED_STORE" ] || return 1
+    store=$(CDPATH= cd -P -- "$REESPACK_SHARED_STORE" && pwd -P) || return 1
+    name_things
+    is_ready || return 1
+    for folder in "$store" "$environment"; do
+        look_at "$folder"
+        is_trusted || untrusted "$folder belongs to user $owner, who is not trusted"
+        case $mode in
+        ?????w* | ????????w*) untrusted "others may write to $folder" ;;
+        esac
+    done
+    take_lease || lease=
+}
+
+# --- who -----------------------------------------------------------------------------------------
+# HOST:BOOT:NAMESPACE:PID:START:MARK means one process for ever.
+
+describe_me() {
+    { IFS= read -r host </proc/sys/kernel/hostname; } 2>/dev/null || host=$(uname -n)
+    case $host in
+    '' | *[!A-Za-z0-9._-]*) host=_ ;;
+    esac
+    { IFS= read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || boot=-
+    namespace=$(readlink /proc/self/ns/pid 2>/dev/null)
+    namespace=${namespace#*[}
+    namespace=${namespace%]}
+    status_of $$ || started=-
+    me=$host:$boot:${namespace:--}:$$:$started
+}
+
+# Sets the state and the start time of a process (proc(5)).
+status_of() {
+    { IFS= read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+    # shellcheck disable=SC2086 - words are wanted
+    set -- ${line##*) }
+    state=$1
+    shift 19
+    started=$1
+}
+
+# Whether an owner is dead for certain. Where it cannot be seen from here, its heart tells: $2 is
+# for how many quarters of a second it has been watched without a beat.
+is_dead() {
+    rest=$1
+    o_host=${rest%%:*} rest=${rest#*:}
+    o_boot=${rest%%:*} rest=${rest#*:}
+    o_namespace=${rest%%:*} rest=${rest#*:}
+    o_pid=${rest%%:*} rest=${rest#*:}
+    o_started=${rest%%:*}
+    case $o_pid in
+    '' | *[!0-9]*) return 1 ;;
+    esac
+    if [ "$o_boot:$o_namespace" = "$boot:${namespace:--}" ]; then
+        if status_of "$o_pid"; then
+            case $state in
+            Z | X) return 0 ;;
+            esac
+            [ "$o_started" != "$started" ]
+        else
+            ! kill -0 "$o_pid" 2>/dev/null
+        fi
+    elif [ "$o_host" = "$host" ] && [ "$o_boot" != "$boot" ]; then
+        [ "$2" -ge 40 ]
+    else
+        [ "$2" -ge 240 ]
+    fi
+}
+
+# --- leases ------------------------------------------------------------------------------------
+# A file for each process that runs from the environment; a process stays the same across `exec`.
+
+take_lease() {
+    beats=n
+    case $namespace:$(stat -f -c %T -- "$store" 2>/dev/null) in
+    4026531836:btrfs | 4026531836:ext2/ext3 | 4026531836:f2fs | 4026531836:jfs) ;;
+    4026531836:overlayfs | 4026531836:ramfs | 4026531836:reiserfs | 4026531836:tmpfs) ;;
+    4026531836:xfs | 4026531836:zfs) ;;
+    *) beats=h ;;
+    esac
+    lease=$leases/$me:${beats}sh
+    { true >"$lease"; } 2>/dev/null || return 1
+    if [ "$beats" = h ]; then
+        (keep_lease "$lease" "$$" "$started_here") </dev/null >/dev/null 2>&1 &
+    fi
+    # Those of the dead go when there are many.
+    set -- "$leases"/*
+    if [ $# -gt 32 ]; then
+        for old in "$@"; do
+            is_dead "${old##*/}" 0 && rm -f -- "$old"
+        done
+    fi
+    return 0
+}
+
+keep_lease() {
+    trap - EXIT
+    cd / || exit
+    while sleep 60; do
+        status_of "$2" && [ "$started" = "$3" ] && [ "$state" != Z ] && touch -c -- "$1" || break
+    done
+    rm -f -- "$1"
+}
+
+make_leases() {
+    mkdir -p -m 700 -- "$leases" || die "$leases cannot be made" "is the disk full?"
+    look_at "$store"
+    case $mode in
+    ???????r*) chmod 1777 "$leases" ;;
+    esac
 }
 
 # --- which archive -----------------------------------------------------------------------------
 
-sha256_of() {
+# The bytes of the archive, from a file of its own or from the end of this one.
+read_archive() {
+    if [ "$archive" = "$self" ]; then
+        tail -c "+$((archive_offset + 1))" "$self"
+    else
+        cat "$archive"
+    fi
+}
+
+archive_sum() {
     if command -v sha256sum >/dev/null; then
-        sha256sum <"$1"
+        read_archive | sha256sum
     elif command -v shasum >/dev/null; then
-        shasum -a 256 <"$1"
+        read_archive | shasum -a 256
     elif command -v openssl >/dev/null; then
-        openssl dgst -sha256 -r <"$1"
+        read_archive | openssl dgst -sha256 -r
     else
         echo "$archive_sha256 (unchecked: no program for it on this machine)"
     fi
 }
 
 is_archive() {
-    [ -f "$1" ] && [ -r "$1" ] || return 1
-    sum=$(sha256_of "$1") && [ "${sum%%[ *]*}" = "$archive_sha256" ] && return 0
-    say "$1 is another archive (its sha256 is not $archive_sha256)"
+    [ -f "$archive" ] && [ -r "$archive" ] || return 1
+    sum=$(archive_sum) && [ "${sum%%[ *]*}" = "$archive_sha256" ] && return 0
+    say "$archive is another archive (its sha256 is not $archive_sha256)"
     return 1
 }
 
 find_archive() {
+    code=70
+    if [ -n "$archive_offset" ]; then
+        archive=$self
+        is_archive && return 0
+        die "$self is damaged or not complete" "copy it again"
+    fi
     archive=$archive_path
-    is_archive "$archive" && return 0
+    is_archive && return 0
     archive=$here/archive
-    is_archive "$archive" && return 0
+    is_archive && return 0
     folders=${REESPACK_ARCHIVES-}:
     while [ -n "$folders" ]; do
         archive=${folders%%:*}/$archive_file
         folders=${folders#*:}
-        [ "$archive" != "/$archive_file" ] && is_archive "$archive" && return 0
+        [ "$archive" != "/$archive_file" ] && is_archive && return 0
     done
     die "the archive $archive_file of this kernel is not to be found" \
         "it was built as $archive_path;" \
@@ -120,36 +348,43 @@ find_archive() {
 }
 
 # --- the lock ----------------------------------------------------------------------------------
-# A folder, which every file system makes atomically; flock is refused by some. Its owner counts up
-# in `beat`, and only when that stands still is the owner taken for dead: at once where its process
-# is seen to be gone, else after a while (another host, a container's own process numbers).
+# A symbolic link whose target is its owner: made in one step on every file system. One process at
+# a time takes a dead owner's away: the one that has made the link `.break`, which looks again.
 
 take_lock() {
-    lock=$store/.$digest.lock
-    me=$(uname -n 2>/dev/null).$$
     waited=
     last=
     still=0
-    until mkdir "$lock" 2>/dev/null; do
-        [ -d "$store" ] || die "$store has vanished"
-        is_ready && return 1
+    failed=0
+    until problem=$(ln -s -- "$me:0-sh" "$lock" 2>&1); do
+        owner=$(readlink -- "$lock" 2>/dev/null)
+        [ "$owner" = "$me:0-sh" ] && break # NFS asked twice
+        if [ -z "$owner" ]; then
+            [ ! -e "$lock" ] || die "$lock is in the way: it is no lock"
+            failed=$((failed + 1))
+            [ "$failed" -lt 20 ] || die "the store $store cannot be written to" "$problem"
+            continue
+        fi
+        failed=0
+        is_ready && [ -d "$leases" ] && return 1
+        if is_dead "$owner" "$still"; then
+            say "taking over from a process that is gone"
+            break_lock "$lock" "$owner"
+            still=0
+            continue
+        fi
         if [ -z "$waited" ]; then
             waited=1
-            say "waiting for another process that unpacks $archive_file"
+            is_dead "$owner" 0
+            say "waiting for another process that unpacks $archive_file (process $o_pid on $o_host)"
         fi
-        now=$(cat "$lock/owner" "$lock/beat" 2>/dev/null)
+        now="$owner $(cat -- "$beat" 2>/dev/null)"
         if [ "$now" = "$last" ]; then still=$((still + 1)); else still=0; fi
         last=$now
-        if [ "$still" -ge "$(patience)" ]; then
-            say "taking over from a process that is gone"
-            mv "$lock" "$lock.$$" 2>/dev/null && rm -rf "$lock.$$"
-            still=0
-        fi
-        sleep 1
+        sleep 0.25 2>/dev/null || sleep 1
     done
-    echo "$me" >"$lock/owner"
     # Before the traps: a signal that a child takes while it still has ours is lost.
-    beat "$lock" $$ </dev/null >/dev/null 2>&1 &
+    keep_beating </dev/null >/dev/null 2>&1 &
     beating=$!
     trap 'release' EXIT
     trap 'exit 129' HUP
@@ -157,22 +392,25 @@ take_lock() {
     trap 'exit 143' TERM
 }
 
-patience() {
-    owner=$(cat "$lock/owner" 2>/dev/null)
-    if [ "${owner%.*}" = "${me%.*}" ] && [ -n "$owner" ] && ! kill -0 "${owner##*.}" 2>/dev/null; then
-        echo 6
-    else
-        echo 60
+break_lock() {
+    if ln -s -- "$me:0-sh" "$1.break" 2>/dev/null; then
+        [ "$(readlink -- "$1" 2>/dev/null)" = "$2" ] && rm -f -- "$1"
+        rm -f -- "$1.break"
+        return
     fi
+    breaker=$(readlink -- "$1.break" 2>/dev/null) || return 0
+    if is_dead "$breaker" "$still"; then break_lock "$1.break" "$breaker"; fi
 }
 
-beat() {
+keep_beating() {
     count=0
-    while sleep 2 && kill -0 "$2" 2>/dev/null; do
+    while sleep 2 && kill -0 $$ 2>/dev/null && is_mine; do
         count=$((count + 1))
-        echo "$count" 2>/dev/null >"$1/beat" || exit
+        echo "$me:0-sh $count" 2>/dev/null >"$beat" || exit
     done
 }
+
+is_mine() { [ "$(readlink -- "$lock" 2>/dev/null)" = "$me:0-sh" ]; }
 
 release() {
     trap - EXIT
@@ -182,25 +420,31 @@ release() {
         wait "$beating" 2>/dev/null
     fi
     [ -n "$part" ] && discard "$part"
-    [ "$(cat "$lock/owner" 2>/dev/null)" = "$me" ] && rm -rf "$lock"
+    is_mine && rm -f -- "$beat" "$lock"
     trap - HUP INT TERM
 }
 
+# What a killed process has started may still be writing for a moment.
 discard() {
-    [ -e "$1" ] || return 0
-    chmod -R u+w "$1" 2>/dev/null
-    rm -rf "$1"
+    tries=0
+    while [ -e "$1" ] && [ "$tries" -lt 20 ]; do
+        [ "$tries" = 0 ] || sleep 1
+        tries=$((tries + 1))
+        chmod -R u+w "$1" 2>/dev/null
+        rm -rf -- "$1" 2>/dev/null
+    done
+    [ ! -e "$1" ]
 }
 
 # --- unpacking ---------------------------------------------------------------------------------
 
 python_unpack='
 import sys, tarfile
-archive, target, kind = sys.argv[1:]
+target, kind = sys.argv[1:]
 def source():
     if kind == "tar.gz":
         import gzip
-        return gzip.open(archive)
+        return gzip.open(sys.stdin.buffer)
     try:
         from compression import zstd
     except ImportError:
@@ -208,8 +452,8 @@ def source():
             from backports import zstd
         except ImportError:
             import zstandard
-            return zstandard.ZstdDecompressor().stream_reader(open(archive, "rb"), read_across_frames=True)
-    return zstd.open(archive)
+            return zstandard.ZstdDecompressor().stream_reader(sys.stdin.buffer, read_across_frames=True)
+    return zstd.open(sys.stdin.buffer)
 with source() as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
     if hasattr(tarfile, "tar_filter"):
         tar.extraction_filter = staticmethod(tarfile.tar_filter)
@@ -218,10 +462,10 @@ with source() as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
 
 # tar alone knows whether it got everything only when the decompressor has not failed.
 piped() {
-    failed=$part.failed
-    { "$@" <"$archive" || : >"$failed"; } | tar -xof - -C "$part" && [ ! -e "$failed" ]
+    failed=$part/failed
+    { read_archive | "$@" || : >"$failed"; } | tar -xpof - -C "$target" && [ ! -e "$failed" ]
     status=$?
-    rm -f "$failed"
+    rm -f -- "$failed"
     return "$status"
 }
 
@@ -232,17 +476,15 @@ no_tool() {
         "or build it again with: reespack build --format tar.gz"
 }
 
-unpack_into_part() {
+unpack_to_target() {
     case $archive_format in
     tar.zst)
         if command -v tar >/dev/null && command -v zstd >/dev/null; then
             piped zstd -dcq
-        elif command -v bsdtar >/dev/null && bsdtar -tf "$archive" >/dev/null 2>&1; then
-            bsdtar -xof "$archive" -C "$part"
+        elif command -v bsdtar >/dev/null && read_archive | bsdtar -tf - >/dev/null 2>&1; then
+            read_archive | bsdtar -xpof - -C "$target"
         elif can_python compression.zstd || can_python backports.zstd || can_python zstandard; then
-            python3 -c "$python_unpack" "$archive" "$part" tar.zst
-        elif command -v reespack >/dev/null; then
-            rmdir "$part" && reespack unpack "$archive" "$part" >&2
+            read_archive | python3 -c "$python_unpack" "$target" tar.zst
         else
             no_tool "install zstd, or make \`python3 -m pip install --user zstandard\`"
         fi
@@ -251,62 +493,116 @@ unpack_into_part() {
         if command -v tar >/dev/null && command -v gzip >/dev/null; then
             piped gzip -dc
         elif can_python gzip; then
-            python3 -c "$python_unpack" "$archive" "$part" tar.gz
+            read_archive | python3 -c "$python_unpack" "$target" tar.gz
         else
             no_tool "install tar and gzip, or python3"
         fi
         ;;
     squashfs)
         command -v unsquashfs >/dev/null || no_tool "install squashfs-tools (unsquashfs)"
-        rmdir "$part" && unsquashfs -no-progress -no-xattrs -d "$part" "$archive" >/dev/null
+        rmdir "$target" &&
+            unsquashfs ${archive_offset:+-offset "$archive_offset"} -no-progress -no-xattrs \
+                -d "$target" "$archive" >/dev/null
         ;;
     *) die "$archive_format is no format that this launcher knows" ;;
     esac
 }
 
 unpack() {
+    if [ -e "$environment" ]; then
+        # Made for another place or archive: gone, unless somebody runs from it.
+        close_leases || die "$environment was made for another place, and is in use there" \
+            "end what runs from it, or set REESPACK_STORE to another folder"
+        gone=$store/.$digest.gone.$me:0-sh
+        mv -- "$environment" "$gone" && discard "$gone"
+    fi
     find_archive
-    for left in "$store/.$digest.part."*; do discard "$left"; done
-    discard "$environment" || die "the unfinished $environment cannot be removed"
-    part=$store/.$digest.part.$me
     say "unpacking $archive to $environment (once)"
-    (umask 077 && mkdir "$part") || die "$part cannot be made" "is the disk full?"
-    unpack_into_part || die "$archive cannot be unpacked to $store" \
+    part=$store/.$digest.part.$me:0-sh
+    target=$part/environment
+    mkdir -- "$part" "$target" || die "$part cannot be made" "is the disk full?"
+    unpack_to_target || die "$archive cannot be unpacked to $store" \
         "is there room for it? REESPACK_STORE names another folder"
-    [ ! -e "$environment" ] && mv "$part" "$environment" || die "$environment cannot be made"
+    mend || die "conda-unpack failed" "the lines above say why"
+    mkdir -p -- "$target/share/reespack" &&
+        printf '%s\n%s\n%s\n' "$environment" "$archive_sha256" "$archive" \
+            >"$target/share/reespack/unpacked" || die "$target cannot be written to" "is the disk full?"
+    chmod 644 "$target/share/reespack/unpacked"
+    chmod 755 "$target"
+    code=73
+    is_mine || die "this process was held up for so long that another one took over" "try again"
+    make_leases
+    [ ! -e "$environment" ] && mv -- "$target" "$environment" || die "$environment cannot be made"
+    discard "$part"
     part=
-    mend || die "conda-unpack failed in $environment" "the lines above say why"
-    (umask 077 && printf '%s\n' "$environment" >"$ready.new") && mv -f "$ready.new" "$ready" ||
-        die "$environment cannot be written to" "is the disk full?"
-    chmod 700 "$environment"
     say "unpacked"
 }
 
+close_leases() {
+    [ -d "$leases" ] || return 0
+    for old in "$leases"/*; do
+        [ -e "$old" ] && is_dead "${old##*/}" 0 && rm -f -- "$old"
+    done
+    rmdir -- "$leases" 2>/dev/null
+}
+
+# The environment's own Python runs from wherever it lies; everything else needs mending first.
 mend() {
-    [ -f "$environment/bin/conda-unpack" ] || return 0
-    if [ -x "$environment/bin/python" ]; then
-        "$environment/bin/python" -I "$environment/bin/conda-unpack" >&2
+    [ -f "$target/bin/conda-unpack" ] || return 0
+    if [ -x "$target/bin/python" ]; then
+        "$target/bin/python" -I "$target/bin/conda-unpack" --prefix "$environment" >&2
     else
-        "$environment/bin/conda-unpack" >&2
+        "$target/bin/conda-unpack" --prefix "$environment" >&2
     fi
+}
+
+ensure() {
+    until is_ready && take_lease && is_ready; do
+        if take_lock; then
+            for left in "$store/.$digest.part."* "$store/.$digest.gone."*; do
+                discard "$left" || die "$left cannot be removed"
+            done
+            is_ready || unpack
+            make_leases
+            release
+        fi
+    done
 }
 
 # --- go ----------------------------------------------------------------------------------------
 
-find_store
-if [ "${1-}" = --where ]; then
+case ${1-} in
+--where)
+    find_store
+    store=${above%/}/$below
+    name_things
     printf '%s\n' "$environment"
     exit 0
-fi
-if ! is_ready; then
-    beating=
-    part=
-    make_store
-    if take_lock; then
-        is_ready || unpack
-        release
+    ;;
+--) shift ;;
+'')
+    if [ -z "$kernel" ]; then
+        echo "usage: $0 [--unpack | --where | COMMAND [ARGUMENT]...]" >&2
+        exit 2
     fi
+    ;;
+esac
+beating=
+part=
+describe_me
+started_here=$started
+if ! find_shared; then
+    find_store
+    make_store
+    ensure
 fi
-[ "${1-}" = --unpack ] && exit 0
+if [ "${1-}" = --unpack ]; then
+    [ -n "$lease" ] && rm -f -- "$lease"
+    exit 0
+fi
 PATH=$old_path
-exec /bin/sh "$environment/share/jupyter/kernels/$kernel/launch.sh" "$@"
+umask "$old_umask"
+if [ -n "$kernel" ]; then
+    exec /bin/sh "$environment/share/jupyter/kernels/$kernel/launch.sh" "$@"
+fi
+exec /bin/sh "$environment/share/reespack/exec" "$@"
