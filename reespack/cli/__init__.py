@@ -52,6 +52,10 @@ def main(args: Sequence[str] | None = None) -> int:
             from reespack.cli.execute import execute
 
             execute(words[1:])
+        if words[:1] == ["singleuser"]:
+            from reespack.cli.singleuser import singleuser
+
+            singleuser(words[1:])
         import typer
 
         from reespack.cli.app import app

@@ -8,6 +8,7 @@ import typer
 
 from reespack.cli.build import build
 from reespack.cli.cache import clean, info, prune
+from reespack.cli.catalog import add, check, remove
 from reespack.cli.channel import create
 from reespack.cli.config import show
 from reespack.cli.detect import detect
@@ -62,6 +63,12 @@ cache_app = typer.Typer(
 cache_app.command("info", short_help="Show what is in the cache.")(info)
 cache_app.command("prune", short_help="Remove what was not used for long.")(prune)
 cache_app.command("clean", short_help="Remove all that is not in use.")(clean)
+catalog_app = typer.Typer(
+    help="Look after a Hub's catalog of environments.", rich_markup_mode=None, no_args_is_help=True
+)
+catalog_app.command("check")(check)
+catalog_app.command("add")(add)
+catalog_app.command("remove")(remove)
 channel_app = typer.Typer(
     help="Make local conda channels.", rich_markup_mode=None, no_args_is_help=True
 )
@@ -87,5 +94,6 @@ app.command("list", short_help="Show what is installed.")(list_installed)
 app.command(short_help="Remove a kernel and its environment.")(uninstall)
 app.command("gc", short_help="Remove environments that are not in use.")(collect)
 app.add_typer(cache_app, name="cache")
+app.add_typer(catalog_app, name="catalog")
 app.add_typer(channel_app, name="channel")
 app.add_typer(config_app, name="config")

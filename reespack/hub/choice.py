@@ -1,0 +1,64 @@
+"""Which environment a user asked for, and whether it is one that the user may have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reespack.hub.refusal import refusal
+from reespack.hub.reports import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reespack.catalog import Catalog, Entry
+
+__all__ = ["OPTION", "choose", "groups_of", "options_from_form"]
+
+OPTION = "environment"
+"""The one key of `user_options`."""
+
+
+def options_from_form(form: Mapping[str, list[str]]) -> dict[str, str]:
+    """Return what a submitted form says, and nothing that it might say besides."""
+    values = form.get(OPTION) or []
+    return {OPTION: values[0]} if values else {}
+
+
+def groups_of(spawner: Any) -> frozenset[str]:  # noqa: ANN401 - any spawner
+    """Return the names of the Hub's groups that a spawner's user is in."""
+    return frozenset(group.name for group in spawner.user.groups)
+
+
+def choose(catalog: Catalog, options: Mapping[str, object], groups: frozenset[str]) -> Entry:
+    """Return the entry that `user_options` name, by default the catalog's.
+
+    Raises an error for the user when there is no such entry, or none for this user (which of the
+    two is not told), or when the options hold anything else.
+    """
+    others = [plain(str(key), longest=40) for key in options if key != OPTION]
+    if others:
+        raise refusal(
+            f"{', '.join(others[:5])}: there is no such option.",
+            hint=f"Only `{OPTION}` can be chosen.",
+            reason="options",
+        )
+    allowed = catalog.allowed(groups)
+    if not allowed:
+        raise refusal(
+            "There is no environment that you may use yet.",
+            hint="Ask your site's help desk.",
+            reason="none",
+            status=403,
+        )
+    asked = options.get(OPTION) or None
+    entry = next((one for one in allowed if one.name == asked), None)
+    entry = catalog.default_of(allowed) if asked is None else entry
+    if entry is None:
+        names = ", ".join(one.name for one in allowed)
+        raise refusal(
+            f"There is no environment {plain(str(asked), longest=60)!r} that you may use.",
+            hint=f"Choose one of: {names}.",
+            reason="environment",
+            status=403,
+        )
+    return entry

@@ -1,0 +1,89 @@
+"""What is set on a spawner so that its job runs a server from an archive."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from reespack.hub.choice import OPTION
+from reespack.hub.reports import reports_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from reespack.catalog import Entry
+
+__all__ = ["prepare"]
+
+_SELF_EXTRACTING = ".run.sh"
+_LIMITS = {"memory": "mem_limit", "nprocs": "cpu_limit"}
+"""What a spawner without a batch system calls them."""
+
+_CONFIGURED: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+
+
+def prepare(spawner: Any, entry: Entry, archive: Path, *, command: Sequence[str]) -> None:  # noqa: ANN401 - any
+    """Set what an entry needs, and nothing else; a spawner may be prepared again and again.
+
+    `command` is how a job calls reespack. batchspawner lets `user_options` override every variable
+    of a job's script, so what was validated takes their place.
+    """
+    _restore(spawner)
+    spawner.user_options = {OPTION: entry.name}
+    server = _server(spawner.cmd)
+    launcher = _launcher(archive, command, batch=_is_batch(spawner))
+    if _is_batch(spawner):
+        spawner.batchspawner_singleuser_cmd = shlex.join(launcher)
+        spawner.cmd = server
+        prologue = [spawner.req_prologue, entry.prologue]
+        spawner.req_prologue = "\n".join(part for part in prologue if part)
+    else:
+        spawner.cmd = [*launcher, *server]
+    spawner.environment = {**spawner.environment, **dict(entry.variables)}
+    reports_of(spawner).expects_job = not archive.name.endswith(_SELF_EXTRACTING)
+    for name, value in entry.resources:
+        _set_resource(spawner, name, value)
+
+
+def _launcher(archive: Path, command: Sequence[str], *, batch: bool) -> list[str]:
+    """Return what stands before the server's command in a job."""
+    if archive.name.endswith(_SELF_EXTRACTING):
+        port = ["python", "-m", "batchspawner.singleuser"] if batch else []
+        return ["/bin/sh", str(archive), *port]
+    port = ["--choose-port"] if batch else []
+    return [*command, "singleuser", *port, str(archive), "--"]
+
+
+def _server(cmd: Sequence[str]) -> list[str]:
+    """Return the server's command, to be found in the environment and nowhere else."""
+    first, *rest = cmd or ["jupyterhub-singleuser"]
+    return [PurePath(first).name, *rest]
+
+
+def _set_resource(spawner: Any, name: str, value: str) -> None:  # noqa: ANN401 - any spawner
+    trait = f"req_{name}" if _is_batch(spawner) else _LIMITS.get(name, "")
+    if spawner.has_trait(trait):
+        setattr(spawner, trait, float(value) if trait == "cpu_limit" else value)
+
+
+def _restore(spawner: Any) -> None:  # noqa: ANN401 - any spawner
+    """Put back what the configuration says, lest one spawn's settings stay for the next."""
+    names = [name for name in spawner.trait_names() if name.startswith("req_")]
+    names += ["cmd", "environment", "batchspawner_singleuser_cmd", *_LIMITS.values()]
+    # What is worked out when it is first asked for is not a setting.
+    computed = {"req_keepvars", "req_username", "req_homedir"}
+    if spawner not in _CONFIGURED:
+        _CONFIGURED[spawner] = {
+            name: getattr(spawner, name)
+            for name in names
+            if spawner.has_trait(name) and name not in computed
+        }
+    for name, value in _CONFIGURED[spawner].items():
+        setattr(spawner, name, value)
+
+
+def _is_batch(spawner: Any) -> bool:  # noqa: ANN401 - any spawner
+    return bool(spawner.has_trait("batchspawner_singleuser_cmd"))

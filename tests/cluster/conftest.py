@@ -1,0 +1,198 @@
+"""A real Slurm and a real Hub on this machine, and environments that are built for them.
+
+`make test-cluster` sets up what they need and names it in variables: TEST_CLUSTER, the folder that
+`set-up` has filled, and TEST_BUILDER, a Python with reespack that a conda channel can be made of.
+As root there are two accounts, whose jobs run as themselves; else only the account that runs the
+tests, and what needs two is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from lab import ACCOUNTS, NUMPY, PACKAGES, Lab, build_options, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hub import Hub
+    from slurm import Slurm
+
+
+if "TEST_CLUSTER" not in os.environ:
+    collect_ignore_glob = ["test_*.py"]  # `make test-cluster` sets up what they need
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """Return this run's folder: not pytest's own, since other accounts' jobs look into it."""
+    folder = Path(tempfile.mkdtemp(prefix="reespack-cluster-", dir=_roomy()))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def _roomy() -> str:
+    shared = Path("/dev/shm")  # noqa: S108 - a folder of a random name is made there
+    roomy = shared.is_dir() and shutil.disk_usage(shared).free > 6 << 30
+    return str(shared) if roomy else "/var/tmp"  # noqa: S108
+
+
+@pytest.fixture(scope="session")
+def people(folder: Path) -> Iterator[tuple[str, ...]]:
+    """Return the accounts whose jobs run: two made for this run, or who runs the tests."""
+    if os.geteuid() != 0:
+        yield (pwd.getpwuid(os.geteuid()).pw_name,)
+        return
+    _remove_accounts()
+    for name in ACCOUNTS:
+        run("useradd", "--create-home", "--home-dir", f"{folder}/{name}", "--shell=/bin/bash", name)
+    yield ACCOUNTS
+    _remove_accounts()
+
+
+def _remove_accounts() -> None:
+    for name in ACCOUNTS:
+        subprocess.run(["userdel", "--remove", name], capture_output=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def lab(folder: Path, people: tuple[str, ...]) -> Lab:
+    given = Path(os.environ["TEST_CLUSTER"]).resolve()
+    (folder / "stores").mkdir()
+    (folder / "stores").chmod(0o1777)
+    return Lab(
+        given=given,
+        folder=folder,
+        builder=os.environ.get("TEST_BUILDER", sys.executable),
+        people=people,
+        environ={
+            **{k: v for k, v in os.environ.items() if not k.startswith("SLURM_")},
+            "REESPACK_CACHE": str(given / "cache"),
+            "REESPACK_SITE_CONFIG": "",
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def channel(lab: Lab) -> Path:
+    """Return a conda channel with two versions of numpy, made once and kept."""
+    channel = Path(os.environ.get("TEST_CHANNEL", lab.given / "channel"))
+    done = channel / f".numpy-{'-'.join(NUMPY.values())}"
+    if not done.exists():
+        first, second = (f"numpy=={version}" for version in NUMPY.values())
+        for wanted in ((*PACKAGES, first), (second,)):
+            run(lab.builder, "-m", "reespack", "channel", "create", str(channel), *wanted)
+        done.touch()
+    return channel
+
+
+@pytest.fixture(scope="session")
+def archives(lab: Lab, channel: Path) -> dict[str, Path]:
+    """Return two archives, by name, whose numpys differ."""
+    made = {}
+    for name, version in NUMPY.items():
+        repository = lab.folder / "repositories" / name
+        repository.mkdir(parents=True)
+        (repository / "environment.yml").write_text(
+            f"channels: [conda-forge]\ndependencies: [python, numpy={version}]\n"
+        )
+        output = lab.folder / "dist"
+        printed = run(
+            *(lab.builder, "-m", "reespack", "build", str(repository), "--quiet"),
+            *("--with", "server", "-o", str(output), *build_options(channel)),
+            environ=lab.environ,
+        )
+        made[name] = Path(printed.strip())
+    return made
+
+
+@pytest.fixture(scope="session")
+def catalog(lab: Lab, archives: dict[str, Path]) -> Path:
+    """Return the catalog that the Hub starts with."""
+    lab.catalog.write_text(
+        f"""\
+# The environments of the tests.
+format: 1
+title: Choose an environment
+default: beta
+defaults:
+  resources: {{nprocs: 1}}
+  variables: {{REESPACK_STORE_ORDER: XDG_CACHE_HOME}}
+environments:
+  alpha:
+    title: Sea ice
+    description: Satellite passages since 1979, with everything the course of 2026 needs.
+    archive: {archives["alpha"]}
+    groups: [ice]
+    resources: {{memory: 500M, runtime: "1:00:00"}}
+  beta:  # for everybody
+    title: Statistics
+    description: The second-year course.
+    archive: dist/{archives["beta"].name}
+  again:
+    title: Sea ice, unpacked anew
+    archive: {archives["alpha"]}
+    variables:
+      REESPACK_STORE: {lab.stores}/again
+"""
+    )
+    return lab.catalog
+
+
+@pytest.fixture(scope="session")
+def slurm(lab: Lab) -> Iterator[Slurm]:
+    from slurm import Slurm
+
+    slurm = Slurm(lab.folder / "slurm")
+    slurm.environ = {**lab.environ, **{k: slurm.environ[k] for k in ("SLURM_CONF", "PATH")}}
+    try:
+        slurm.start()
+        yield slurm
+    finally:
+        slurm.stop()
+
+
+@pytest.fixture(scope="session")
+def hub(lab: Lab, slurm: Slurm, catalog: Path, channel: Path) -> Iterator[Hub]:
+    from hub import Hub
+
+    folder = lab.folder / "hub"
+    folder.mkdir(mode=0o700)
+    _, alias, _, python = build_options(channel)
+    name, _, place = alias.partition("=")
+    (lab.folder / "reespack.toml").write_text(
+        f'default-python = "{python}"\n[channel-alias]\n{name} = "{place}"\n'
+    )
+    builds = lab.folder / "builds"
+    builds.mkdir()
+    os.chown(builds, pwd.getpwnam(lab.people[-1]).pw_uid, -1)
+    hub = Hub(
+        folder,
+        venv=lab.given / "venv",
+        proxy=lab.given / "proxy" / "node_modules" / ".bin" / "configurable-http-proxy",
+        environ={
+            **{k: v for k, v in slurm.environ.items() if k != "REESPACK_CACHE"},
+            "REESPACK_SITE_CONFIG": str(lab.folder / "reespack.toml"),
+            "TEST_USERS": ",".join(lab.people),
+            "REESPACK_HUB_CATALOG": str(catalog),
+            "REESPACK_HUB_BUILDS": str(builds),
+            "REESPACK_HUB_BUILD_ACCOUNT": lab.people[-1],
+        },
+    )
+    try:
+        hub.start()
+        yield hub
+    finally:
+        hub.stop()

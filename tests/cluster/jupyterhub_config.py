@@ -1,0 +1,39 @@
+"""The Hub of the cluster tests: docs/hub.md's configuration as it stands, and the test's ports."""
+
+import os
+import re
+from pathlib import Path
+
+c = get_config()  # noqa: F821 - the Hub defines it
+folder = Path(os.environ["TEST_FOLDER"])
+
+page = (Path(__file__).resolve().parents[2] / "docs" / "hub.md").read_text(encoding="utf-8")
+block = re.search(r"```python title=\"jupyterhub_config.py\"\n(.*?)```", page, re.DOTALL)
+exec(compile(block[1], "docs/hub.md", "exec"))  # noqa: S102 - our own page
+
+c.JupyterHub.bind_url = os.environ["TEST_URL"]
+c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{os.environ['TEST_HUB_PORT']}"
+c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{os.environ['TEST_PROXY_PORT']}"
+c.ConfigurableHTTPProxy.command = [os.environ["TEST_PROXY"]]
+c.ConfigurableHTTPProxy.pid_file = str(folder / "proxy.pid")
+c.JupyterHub.db_url = f"sqlite:///{folder}/hub.sqlite"
+c.JupyterHub.cookie_secret_file = str(folder / "cookie_secret")
+c.JupyterHub.authenticator_class = "shared-password"
+c.SharedPasswordAuthenticator.user_password = os.environ["TEST_PASSWORD"]
+c.SharedPasswordAuthenticator.admin_password = f"admin-{os.environ['TEST_PASSWORD']}-{'x' * 32}"
+c.Authenticator.allowed_users = set(os.environ["TEST_USERS"].split(","))
+c.Authenticator.admin_users = set(filter(None, os.environ.get("TEST_ADMIN", "").split(",")))
+c.JupyterHub.load_groups = {"ice": {"users": [os.environ["TEST_USERS"].split(",")[0]]}}
+c.JupyterHub.allow_named_servers = True
+c.JupyterHub.services = [{"name": "tests", "api_token": os.environ["TEST_TOKEN"]}]
+c.JupyterHub.load_roles = [
+    {
+        "name": "tests",
+        "services": ["tests"],
+        "scopes": ["admin:users", "admin:servers", "access:servers"],
+    }
+]
+c.BatchSpawnerBase.startup_poll_interval = 0.2
+c.Spawner.env_keep = ["PATH", "LANG", "SLURM_CONF"]
+if os.geteuid() != 0:
+    c.BatchSpawnerBase.exec_prefix = ""
