@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from reespack.errors import ReespackError
     from reespack.model import Detection, EnvironmentSpec, Lock, Repository
     from reespack.pipeline import BuildOptions, BuildResult, Request, build, detect, lock, specify
-    from reespack.unpack import unpack, verify
 
 __all__ = [
     "BuildOptions",
@@ -40,8 +39,6 @@ __all__ = [
     "load_settings",
     "lock",
     "specify",
-    "unpack",
-    "verify",
 ]
 
 _HOMES = {
@@ -58,7 +55,6 @@ _HOMES = {
         "lock",
         "specify",
     ),
-    "reespack.unpack": ("unpack", "verify"),
 }
 __version__ = VERSION
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
