@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from reespack.cli.terminal import columns, plain, style_of
+from reespack.cli.terminal import columns, flowed, plain, size, style_of, titled
 from reespack.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,12 +66,20 @@ def write_line(line: str) -> None:
 
 def write_error(message: str, *, hint: str | None = None, detail: str | None = None) -> None:
     """Write an error: one line, the hint, and the detail below."""
-    style = style_of(sys.stderr)
-    write_line(f"{style('error:', 'red', 'bold')} {plain(message)}")
+    style, width = style_of(sys.stderr), _terminal_width()
+    for line in titled(style("error:", "red", "bold"), "error:", plain(message), width=width):
+        write_line(line)
     if hint:
-        write_line(f"{style('hint:', 'cyan', 'bold')} {plain(hint)}")
-    for line in (detail or "").rstrip().splitlines():
-        write_line(f"  {plain(line)}".rstrip())
+        for line in titled(style("hint:", "cyan", "bold"), "hint:", plain(hint), width=width):
+            write_line(line)
+    for long in (detail or "").rstrip().splitlines():
+        for line in flowed(f"  {plain(long)}".rstrip(), width=width):
+            write_line(line)
+
+
+def _terminal_width() -> int | None:
+    """Return the width of the terminal that stderr is; None for a file, whose lines stay whole."""
+    return columns(sys.stderr) if sys.stderr.isatty() else None
 
 
 def make_console(*, verbose: bool = False, quiet: bool = False) -> Console:
@@ -91,12 +99,21 @@ class Console:
         self._on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._bars: Bars | None = None
         self._open_tasks = 0
+        self._done: list[tuple[int, str, str]] = []
 
     def step(self, message: str) -> None:
         """Show a line, unless quiet."""
         if not self.quiet:
-            mark = f"{self._style('*', 'green', 'bold')} " if self._on_terminal else ""
-            self._line(f"{mark}{_sentence(message)}")
+            self._step(message)
+
+    def _step(self, message: str, *, amount: str = "") -> None:
+        lines = [_sentence(message)]
+        if self._on_terminal:
+            mark = self._style("*", "green", "bold")
+            lines = titled(mark, "*", lines[0], width=_terminal_width())
+        lines[-1] = f"{lines[-1]}  {self._style(amount, 'dim')}".rstrip()
+        for line in lines:
+            self._line(line)
 
     def detail(self, message: str) -> None:
         """Show a line in a verbose run."""
@@ -105,9 +122,13 @@ class Console:
 
     def warn(self, message: str, *, hint: str | None = None) -> None:
         """Show a warning, always."""
-        self._line(f"{self._style('warning:', 'yellow', 'bold')} {plain(message)}")
+        title = self._style("warning:", "yellow", "bold")
+        for line in titled(title, "warning:", plain(message), width=_terminal_width()):
+            self._line(line)
         if hint:
-            self._line(f"   {self._style('hint:', 'cyan')} {plain(hint)}")
+            title = f"   {self._style('hint:', 'cyan')}"
+            for line in titled(title, "   hint:", plain(hint), width=_terminal_width()):
+                self._line(line)
 
     def output(self, line: str) -> None:
         """Show a line of a program of the user's, unless quiet."""
@@ -118,21 +139,31 @@ class Console:
     def task(
         self, label: str, *, total: int | None = None, unit: Unit = "items"
     ) -> Iterator[Advance]:
-        """Show a bar while something takes its time; a line where there is no terminal."""
+        """Show a bar while something takes its time, and a line when it is done.
+
+        Where there is no terminal, there is the line only, when it begins.
+        """
         if self.quiet or not self._on_terminal:
             self.step(label)
             yield _stand_still
             return
         bars = self._started_bars()
         task = bars.add_task(_sentence(label)[:_LONGEST_LABEL], total=total, unit=unit)
+        done = 0
+        ended = False
 
         def advance(amount: int, /, *, total: int | None = None) -> None:
+            nonlocal done
+            done += amount
             bars.update(task, advance=amount, total=total)
 
         try:
             yield advance
+            ended = True
         finally:
             bars.remove_task(task)
+            if ended and done:
+                self._done.append((task, label, size(done) if unit == "bytes" else str(done)))
             self._stop_bars()
 
     def _line(self, text: str) -> None:
@@ -157,6 +188,10 @@ class Console:
         if self._open_tasks == 0 and self._bars is not None:
             self._bars.stop()
             self._bars = None
+            # Tasks that ran at once are told in the order in which they began.
+            for _, label, amount in sorted(self._done):
+                self._step(label, amount=amount)
+            self._done.clear()
 
 
 def _sentence(text: str) -> str:
@@ -174,8 +209,6 @@ def _make_bars() -> Bars:
     from rich.console import Console as RichConsole
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.text import Text
-
-    from reespack.cli.terminal import size
 
     class Amount(ProgressColumn):
         """How much of a task is done, in its own unit."""

@@ -152,7 +152,7 @@ def _environment(spec: EnvironmentSpec, style: Style, width: int | None) -> Iter
     add("index", _index(spec))
     add("variables", [(f"{name}={value}", "") for name, value in spec.variables])
     hooks = [("postBuild", spec.post_build), ("start", spec.start)]
-    add("hooks", [(name, path) for name, path in hooks if path])
+    add("hooks", [(name, path if path != name else "") for name, path in hooks if path])
     add("kernels", [(language, "") for language in spec.languages])
     room = None if width is None else width // 2
     rows = [(title, _cut(value, room), origin) for title, value, origin in rows]

@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TextIO
 
-__all__ = ["Style", "columns", "has_color", "plain", "size", "style_of", "table"]
+__all__ = [
+    "Style",
+    "columns",
+    "flowed",
+    "has_color",
+    "plain",
+    "size",
+    "style_of",
+    "table",
+    "titled",
+]
 
 _CODES = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 2}
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-_])")
@@ -74,6 +84,29 @@ def size(number: int) -> str:
         if value < 999.5 or unit == "GB":  # noqa: PLR2004 - rounds to 1000
             break
     return f"{value:.1f} {unit}" if value < 99.95 else f"{value:.0f} {unit}"  # noqa: PLR2004 - 3 digits
+
+
+def flowed(line: str, *, width: int | None) -> list[str]:
+    """Return a line broken at words to fit `width`, what follows indented as it is itself.
+
+    Words are never broken: a path or a URL is there to be copied.
+    """
+    if width is None or len(line) <= width:
+        return [line]
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def titled(title: str, shown: str, text: str, *, width: int | None) -> list[str]:
+    """Return `text` after a title, broken to fit `width`; `shown` is the title without colours."""
+    first, *rest = flowed(f"{shown} {text}", width=width)
+    return [f"{title}{first.removeprefix(shown)}", *rest]
 
 
 def table(  # noqa: PLR0913 - how a table looks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from reespack.cli.options import (  # noqa: TC001 - typer reads them at run time
     Traceback,
     Verbose,
 )
-from reespack.cli.terminal import size
+from reespack.cli.terminal import columns, flowed, size
 from reespack.errors import VerificationError
 
 __all__ = ["verify"]
@@ -78,7 +79,8 @@ def verify(  # noqa: PLR0913 - each is an option
             detail="\n".join(lines),
         )
     if not json and not quiet:
-        write_out([f"{archive}: {found.files} files, {size(found.size)}, as its manifest says"])
+        said = f"{archive}: {found.files} files, {size(found.size)}, as its manifest says"
+        write_out(flowed(said, width=columns(sys.stdout)))
 
 
 def _beside(archive: Path) -> Path | None:

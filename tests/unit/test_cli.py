@@ -18,7 +18,7 @@ from reespack import pipeline
 from reespack.cli import main
 from reespack.cli.app import app
 from reespack.cli.console import make_console
-from reespack.cli.terminal import Style, plain, size, table
+from reespack.cli.terminal import Style, flowed, plain, size, table, titled
 from reespack.errors import LockError, UsageError
 from reespack.model import Lock, PlatformLock
 from reespack.version import VERSION
@@ -458,3 +458,16 @@ def test_a_platform_that_there_is_not(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "requirements.txt").write_text("six\n")
     assert main(["detect", str(tmp_path), "-p", "osx-arm46"]) == 2
     assert "did you mean osx-arm64?" in capsys.readouterr().err
+
+
+def test_long_lines_are_broken_at_words_on_a_terminal() -> None:
+    line = "  see /a/very/long/path/that/nobody/would/like/to/see/broken for more of this"
+    assert flowed(line, width=None) == [line]
+    assert flowed(line, width=30) == [
+        "  see",
+        "    /a/very/long/path/that/nobody/would/like/to/see/broken",
+        "    for more of this",
+    ]
+    style = Style(enabled=True)
+    title = style("error:", "red")
+    assert titled(title, "error:", "this is not so", width=14) == [f"{title} this is", "  not so"]
