@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo bench test lint types floors unit e2e clean
+.PHONY: help demo bench test lint types floors unit e2e test-cluster clean
 
 help: ## say what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -37,7 +37,14 @@ unit: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/unit tests/conformance
 
 e2e: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile tests/e2e
+
+CLUSTER ?= .cache/cluster
+
+test-cluster: $(VENV)/.installed ## start servers through a real Slurm and JupyterHub
+	UV=$(BIN)/uv PYTHON=$(BIN)/python tests/cluster/set-up $(CLUSTER)
+	TEST_CLUSTER=$(CLUSTER) TEST_BUILDER=$(abspath $(BIN))/python \
+		$(CLUSTER)/venv/bin/python -m pytest tests/cluster
 
 clean: ## remove what was made here
 	rm -rf $(VENV) .cache demo dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from reespack.catalog import Catalog
 from reespack.hub.builds import Builds
-from reespack.hub.choice import options_from_form
+from reespack.hub.choice import options_from_form, pass_groups
 from reespack.hub.configuring import configure
 from reespack.hub.hook import Site
 from reespack.hub.spawning import with_reports
@@ -29,6 +29,7 @@ __all__ = [
     "WatchedCatalog",
     "configure",
     "options_from_form",
+    "pass_groups",
     "register",
     "with_reports",
 ]

@@ -12,10 +12,14 @@ if TYPE_CHECKING:
 
     from reespack.catalog import Catalog, Entry
 
-__all__ = ["OPTION", "choose", "groups_of", "options_from_form"]
+__all__ = ["GROUPS_VARIABLE", "OPTION", "choose", "groups_of", "options_from_form", "pass_groups"]
 
 OPTION = "environment"
 """The one key of `user_options`."""
+
+
+GROUPS_VARIABLE = "REESPACK_HUB_GROUPS"
+"""The Hub's groups of a server's user, between commas."""
 
 
 def options_from_form(form: Mapping[str, list[str]]) -> dict[str, str]:
@@ -27,6 +31,12 @@ def options_from_form(form: Mapping[str, list[str]]) -> dict[str, str]:
 def groups_of(spawner: Any) -> frozenset[str]:  # noqa: ANN401 - any spawner
     """Return the names of the Hub's groups that a spawner's user is in."""
     return frozenset(group.name for group in spawner.user.groups)
+
+
+def pass_groups(spawner: Any) -> None:  # noqa: ANN401 - any spawner
+    """Tell a server its user's groups: a pre_spawn_hook for a Hub that offers kernels only."""
+    groups = ",".join(sorted(groups_of(spawner)))
+    spawner.environment = {**spawner.environment, GROUPS_VARIABLE: groups}
 
 
 def choose(catalog: Catalog, options: Mapping[str, object], groups: frozenset[str]) -> Entry:

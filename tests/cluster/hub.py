@@ -46,6 +46,7 @@ class Hub:
         self.url = f"http://127.0.0.1:{free_port()}"
         self.token = secrets.token_hex(16)
         self.password = secrets.token_hex(8)
+        self.admin_password = secrets.token_hex(24)
         self.session = requests.Session()
         self.session.headers["Authorization"] = f"token {self.token}"
         self.session.trust_env = False
@@ -57,6 +58,7 @@ class Hub:
             "TEST_URL": self.url,
             "TEST_TOKEN": self.token,
             "TEST_PASSWORD": self.password,
+            "TEST_ADMIN_PASSWORD": self.admin_password,
             "TEST_PROXY": str(proxy),
             "TEST_HUB_PORT": str(free_port()),
             "TEST_PROXY_PORT": str(free_port()),
