@@ -25,7 +25,8 @@ Makers = dict[str, Callable[[], Contender]]
 class Claim:
     """One row of the table before it is measured; `ours` and `peer` name contenders.
 
-    `check` returns what else is wrong, or None.
+    With `cpu`, processor time counts, of the command and all it has started; `peer_times` says how
+    often the peer would have to run. `check` returns what else is wrong, or None.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Claim:
     ours: str
     peer: str | None = None
     size: bool = False
+    cpu: bool = False
+    peer_times: int = 1
     check: Check | None = None
 
     @property
@@ -52,16 +55,22 @@ class Claim:
             kind=self.kind,
             limit=self.limit,
             ours=self._figure(samples.get(self.ours)),
-            peer=self._figure(samples.get(self.peer)) if self.peer else None,
+            peer=self._peer_figure(samples),
             size=self.size,
             flaw=flaw,
         )
+
+    def _peer_figure(self, samples: Mapping[str, Samples]) -> float | None:
+        figure = self._figure(samples.get(self.peer)) if self.peer else None
+        return None if figure is None else figure * self.peer_times
 
     def _figure(self, samples: Samples | None) -> float | None:
         if samples is None:
             return None
         if self.kind == "memory":
             return samples.memory
+        if self.cpu:
+            return samples.cpu
         return samples.size if self.size else samples.wall
 
 

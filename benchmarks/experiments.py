@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks.experiment import Claim, Experiment
 from benchmarks.ground import EXTRAS, LARGE, PROGRAMS, SMALL, Ground, Size
 from benchmarks.harness import Task
+from benchmarks.installing import installing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ def all_experiments() -> tuple[Experiment, ...]:
         *(_first(size) for size in sizes),
         *(_imports(size) for size in sizes),
         *(_kernel(size) for size in sizes),
+        *(experiment for size in sizes for experiment in installing(size)),
     )
 
 

@@ -74,6 +74,11 @@ class Samples:
         return statistics.median(run.wall for run in self.runs)
 
     @property
+    def cpu(self) -> float:
+        """Return the median of the seconds of processor time."""
+        return statistics.median(run.user + run.system for run in self.runs)
+
+    @property
     def memory(self) -> int:
         """Return the most that any run needed, in bytes: a limit must always hold."""
         return max(run.memory for run in self.runs)
