@@ -6,6 +6,7 @@ more than eleven octal digits.
 
 from __future__ import annotations
 
+import functools
 import os
 import tarfile
 from typing import TYPE_CHECKING
@@ -43,6 +44,8 @@ def header(member: Member, mtime: int) -> bytes:
     name = os.fsencode(member.path)
     if member.kind == "dir":
         name += b"/"
+    if member.kind in _MODES and len(name) <= _NAME_LENGTH and member.size < _LARGEST:
+        return _common(name, member.size, *_constants(member.kind, mtime))
     target = os.fsencode(member.value) if member.is_link else b""
     if member.size >= _LARGEST:
         return _large(member, mtime)
@@ -59,6 +62,27 @@ def header(member: Member, mtime: int) -> bytes:
     if len(target) > _NAME_LENGTH:
         block = _long(target, b"K") + block
     return block
+
+
+@functools.lru_cache
+def _constants(kind: str, mtime: int) -> tuple[bytes, bytes, bytes, int]:
+    """Return what is the same in all headers of a kind, and what it adds to their checksums."""
+    before = _MODES[kind] + _OWNER_IDS
+    between = b"%011o\0" % mtime
+    after = b"\0 " + _TYPES[kind] + bytes(_NAME_LENGTH) + _OWNER
+    changing = sum(before) + sum(between) + sum(_TYPES[kind])
+    return before, between, after, _OWNER_SUM - sum(_OWNER_IDS) + changing
+
+
+def _common(  # noqa: PLR0913, PLR0917 - a header's fields
+    name: bytes, size: int, before: bytes, between: bytes, after: bytes, constant: int
+) -> bytes:
+    """Return the header of a file or folder whose name is not long: almost all are like this."""
+    digits = b"%011o\0" % size
+    checksum = constant + sum(name) + sum(digits)
+    return b"%b%b%b%b%06o%b" % (
+        name.ljust(_NAME_LENGTH, b"\0"), before, digits, between, checksum, after
+    )  # fmt: skip
 
 
 def member_size(member: Member) -> int:

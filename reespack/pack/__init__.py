@@ -81,7 +81,7 @@ def pack(  # noqa: PLR0913 - the phase's input, its output, and what it is made 
     """
     while True:
         installed = read_conda_meta(prefix.path, {one.source: one.path for one in bytecode})
-        collection = collect(prefix.path, installed, bytecode)
+        collection = collect(prefix, installed, bytecode)
         job = _Job(prefix, collection, installed, describe, mtime, threads, progress)
         try:
             if format == "squashfs":
@@ -259,13 +259,17 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _copy(pieces: Iterator[bytes], file: IO[bytes]) -> tuple[str, int]:
-    """Write pieces; return their sha256 and size."""
+    """Write pieces; return their sha256, which another thread computes, and their size."""
     digest = hashlib.sha256()
     size = 0
-    for piece in pieces:
-        file.write(piece)
-        digest.update(piece)
-        size += len(piece)
+    with ThreadPoolExecutor(1) as pool:
+        hashed: Future[None] | None = None
+        for piece in pieces:
+            if hashed is not None:
+                hashed.result()
+            hashed = pool.submit(digest.update, piece)
+            file.write(piece)
+            size += len(piece)
     return digest.hexdigest(), size
 
 

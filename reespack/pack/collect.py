@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from reespack.model import Bytecode
+    from reespack.model import Bytecode, Prefix
     from reespack.pack.conda_meta import Installed
 
 __all__ = ["Collection", "Source", "collect", "owning_wheel"]
@@ -32,6 +32,9 @@ __all__ = ["Collection", "Source", "collect", "owning_wheel"]
 _OURS = frozenset({MANIFEST, LISTING, PLACEHOLDERS, STATE})
 _LEFT_OUT = frozenset({"CACHEDIR.TAG", ".nonadmin", ".conda_lock", "conda-meta/.lock"})
 """A tag that makes backups skip what rattler installed, and locks."""
+
+_TWIN = 4096
+"""Bytes from which on it is worth while to look for a file that is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
-    """All that is packed, sorted by path (as bytes, so that a folder precedes what is in it)."""
+    """All that is packed, in the archive's order."""
 
     sources: tuple[Source, ...]
     notes: tuple[Note, ...]
@@ -66,7 +69,7 @@ class Collection:
         return sum(source.size for source in self.sources)
 
 
-def collect(prefix: Path, installed: Installed, bytecode: Sequence[Bytecode] = ()) -> Collection:
+def collect(prefix: Prefix, installed: Installed, bytecode: Sequence[Bytecode] = ()) -> Collection:
     """List what is in a prefix, and `bytecode` for it; raise PackError for what cannot be read.
 
     Left out: what lies in `__pycache__`, FIFOs, sockets and devices (with a note), and what this
@@ -75,9 +78,9 @@ def collect(prefix: Path, installed: Installed, bytecode: Sequence[Bytecode] = (
     found: dict[str, Source] = {"share": Source("share", "dir")}
     found["bin"] = Source("bin", "dir")
     notes: list[Note] = []
-    roots = (prefix.absolute(), prefix.resolve())
+    roots = (prefix.path.absolute(), prefix.path.resolve())
     try:
-        for path, entry in walk(prefix):
+        for path, entry in walk(prefix.path):
             if path in _LEFT_OUT or path in _OURS or _is_bytecode(path):
                 continue
             if source := _source(path, entry, roots, installed, notes):
@@ -85,14 +88,35 @@ def collect(prefix: Path, installed: Installed, bytecode: Sequence[Bytecode] = (
     except OSError as error:
         raise PackError(f"{error.filename} cannot be read: {error.strerror}") from error
     found["share/reespack"] = Source("share/reespack", "dir")
-    for path, content in scripts(read_variables(prefix)).items():
+    for path, content in scripts(read_variables(prefix.path)).items():
         found[path] = Source(path, "0755", content=content, size=len(content))
     for one in bytecode:
         folder = posixpath.dirname(one.path)
         found[folder] = Source(folder, "dir")
         found[one.path] = Source(one.path, "0644", str(one.file), one.size, compiled=one)
-    ordered = sorted(found.values(), key=lambda source: os.fsencode(source.path))
-    return Collection(sources=tuple(ordered), notes=tuple(notes))
+    return Collection(sources=_ordered(found, prefix, installed), notes=tuple(notes))
+
+
+def _ordered(found: dict[str, Source], prefix: Prefix, installed: Installed) -> tuple[Source, ...]:
+    """Return the folders, then all else, sorted by path (as bytes); but twins follow each other.
+
+    Packages bring many a file twice, in different places. Where the second stands right behind the
+    first it takes next to nothing. Only files whose size is the same wherever they are built count.
+    """
+    ordered = [found[path] for path in sorted(found, key=os.fsencode)]
+    changed = {change.path for change in prefix.changes}
+    places: dict[tuple[str, int], int] = {}
+    keys = []
+    for place, source in enumerate(ordered):
+        path, first = source.path, place
+        if (
+            source.size >= _TWIN
+            and path in installed.owners
+            and not (path in installed.announced or path in changed or source.change)
+        ):
+            first = places.setdefault((posixpath.basename(path), source.size), place)
+        keys.append((source.kind != "dir", first, place))
+    return tuple(ordered[place] for _, _, place in sorted(keys))
 
 
 def _is_bytecode(path: str) -> bool:

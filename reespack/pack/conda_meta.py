@@ -118,12 +118,13 @@ def _in_pycache(path: str) -> bool:
 
 def _path_entry(entry: dict[str, Any]) -> dict[str, Any]:
     """Drop the digests and sizes that only held in the build folder; conda does without them."""
-    dropped = {"sha256_in_prefix"}
+    entry.pop("sha256_in_prefix", None)
     if entry.get("prefix_placeholder"):
-        dropped.add("size_in_bytes")  # rattler writes the size that a text has in the prefix
+        entry.pop("size_in_bytes", None)  # rattler writes the size that a text has in the prefix
     if entry.get("path_type", "hardlink") not in _LINKED:
-        dropped |= {"sha256", "size_in_bytes"}  # an entry point, with the prefix in its first line
-    return {key: value for key, value in entry.items() if key not in dropped}
+        entry.pop("sha256", None)  # an entry point, with the prefix in its first line
+        entry.pop("size_in_bytes", None)
+    return entry
 
 
 def _load(content: bytes, name: str) -> dict[str, Any]:
