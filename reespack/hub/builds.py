@@ -8,6 +8,7 @@ short list of variables.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shlex
@@ -39,6 +40,8 @@ _FORMS = (".tar.zst", ".tar.gz", ".squashfs")
 _KEPT = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 _KEPT_BEGINNINGS = ("LSF_", "PBS_", "PIP_", "REESPACK_", "SLURM_", "UV_")
 _TAIL = 4000
+_BETWEEN = 0.5
+"""Seconds between two looks at a build's log."""
 
 _SCRIPT = """\
 #!/bin/sh
@@ -136,6 +139,7 @@ class _Build:
         self._waiting: list[Reports] = []
         self._last = "waiting for a node"
         self._problem = ""
+        self._ended = asyncio.Event()
         self.task = asyncio.ensure_future(self._run())
 
     async def followed(self, reports: Reports) -> None:
@@ -182,7 +186,8 @@ class _Build:
             self._problem = f"{shlex.join(command)}: {error}"
             return
         finally:
-            reading.cancel()
+            self._ended.set()
+            await reading
         if process.returncode:
             said = output.decode(errors="replace")
             log = await asyncio.to_thread(_read_tail, _log_of(self._target))
@@ -192,13 +197,17 @@ class _Build:
         """Pass on what the job writes, in whole lines."""
         path, position = _log_of(self._target), 0
         await asyncio.to_thread(_forget, path)
-        while True:
+        over = False
+        while not over:
+            over = self._ended.is_set()  # and then once more
             lines, position = await asyncio.to_thread(_read_lines, path, position)
             for line in lines:
                 self._last = line
                 for reports in self._waiting:
                     reports.say(f"Building {self._entry.title}: {line}", progress=5)
-            await asyncio.sleep(0.5)
+            if not over:
+                with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
+                    await asyncio.wait_for(self._ended.wait(), _BETWEEN)
 
 
 def _source(entry: Entry) -> Source:

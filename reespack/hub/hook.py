@@ -62,12 +62,12 @@ class Site:
         catalog = await self.catalog.current()
         entries = catalog.allowed(groups_of(spawner))
         cards = await asyncio.to_thread(self._cards, entries)
-        default = catalog.default_of(entries)
         last = (spawner.orm_spawner.user_options or {}).get(OPTION) if spawner.orm_spawner else None
+        chosen = next((one for one in entries if one.name == last), catalog.default_of(entries))
         return render_form(
             cards,
             title=catalog.title,
-            chosen=last if isinstance(last, str) else default.name if default else None,
+            chosen=chosen.name if chosen else None,
             problem=self.catalog.problem if _is_for_admin(spawner) else None,
         )
 

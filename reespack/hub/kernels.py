@@ -40,7 +40,8 @@ class CatalogKernelSpecManager(KernelSpecManager):  # type: ignore[misc] # jupyt
     ).tag(config=True)
     groups = List(
         Unicode(),
-        help="The user's groups, by default what `pass_groups` says. They choose what is shown; what may be read, the files' rights.",
+        help="The user's groups, by default what `pass_groups` says. They choose what is shown;"
+        " what may be read, the files' rights.",
     ).tag(config=True)
     prefix = Unicode("reespack-", help="What names of kernels begin with.").tag(config=True)
 
