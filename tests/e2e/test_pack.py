@@ -13,6 +13,7 @@ import pytest
 import rattler
 from uv import find_uv_bin
 
+from reespack.bytecode import compile_sources
 from reespack.model import Archive, PlatformLock, Prefix
 from reespack.pack import Contents, pack
 from reespack.unpack import unpack, verify
@@ -38,6 +39,21 @@ def install(channel: Path, prefix: Path, cache: Path, *specs: str) -> None:
     asyncio.run(run())
 
 
+def solve_and_install(channel: Path, prefix: Path, cache: Path, *specs: str) -> None:
+    """Have exactly what `specs` need in a prefix: what else there is goes."""
+
+    async def run() -> None:
+        records = await rattler.solve(
+            [rattler.Channel(str(channel))],
+            list(specs),
+            platforms=["linux-64", "noarch"],
+            virtual_packages=rattler.VirtualPackage.detect(),
+        )
+        await rattler.install(records, prefix, cache_dir=cache)
+
+    asyncio.run(run())
+
+
 def environment(channel: Path, path: Path, cache: Path, version: str) -> Prefix:
     """Install conda packages, a wheel over them, and what a postBuild might leave."""
     install(channel, path, cache, f"python={version}", "ipykernel", "pip", "numpy")
@@ -55,8 +71,16 @@ def packed(prefix: Prefix, target: Path) -> Archive:
     def describe(contents: Contents) -> bytes:
         return json.dumps({"contents": {"tree_digest": contents.tree_digest}}).encode()
 
+    # Each time compiled anew: where it comes from must make no difference.
+    bytecode = compile_sources(prefix, cache=target.with_suffix(".bytecode"), threads=2)
     return pack(
-        prefix, target=target, format="tar.zst", describe=describe, mtime=1_500_000_000, threads=2
+        prefix,
+        target=target,
+        format="tar.zst",
+        describe=describe,
+        mtime=1_500_000_000,
+        threads=2,
+        bytecode=bytecode,
     )
 
 
@@ -155,6 +179,64 @@ def test_reespack_unpack_then_moved_then_read_only(archive: Archive, tmp_path: P
         run(root, "conda-unpack")
     finally:
         subprocess.run(["chmod", "-R", "u+w", root], check=True)
+
+
+def bytecode_without_source(root: Path) -> set[Path]:
+    return {
+        path
+        for path in root.rglob("__pycache__/*.pyc")
+        if not (path.parent.parent / f"{path.name.partition('.')[0]}.py").exists()
+    }
+
+
+def test_python_runs_from_bytecode_alone(archive: Archive, tmp_path: Path) -> None:
+    root = unpack(archive.path, tmp_path / "env", threads=2).path
+    assert not bytecode_without_source(root)
+    placed = [path for path in root.rglob("_sysconfigdata_*.py") if str(root) in path.read_text()]
+    assert placed
+    for source in placed:
+        assert not list((source.parent / "__pycache__").glob(f"{source.stem}.*"))
+    # Python marks what it compiles itself by time (flags 0); nothing but that must be missing.
+    run(
+        root,
+        "python",
+        "-c",
+        "import numpy, ipykernel.kernelapp, tabulate, sysconfig; sysconfig.get_config_vars()",
+    )
+    compiled = {
+        path.name.partition(".")[0]
+        for path in root.rglob("*.pyc")
+        if path.read_bytes()[4:8] == bytes(4)
+    }
+    assert compiled <= {source.stem for source in placed}
+    script = "import tabulate; print(tabulate.__cached__, tabulate.tabulate.__code__.co_filename)"
+    cached, source = run(root, "python", "-c", script).split()
+    assert (root / cached).is_file()
+    assert source.startswith(f"{root}/lib/python3")
+
+
+def test_no_bytecode_stays_when_a_package_goes(
+    archive: Archive, tmp_path: Path, wheelhouse: Path, python_version: str
+) -> None:
+    root = unpack(archive.path, tmp_path / "env", threads=2).path
+    names = ("pip/__pycache__", "numpy/__pycache__", "toolz/__pycache__")
+    site = root / f"lib/python{python_version}/site-packages"
+    assert all(any((site / name).iterdir()) for name in names)
+    assert (
+        any((site / "__pycache__").glob("tabulate.*")) or (site / "tabulate/__pycache__").is_dir()
+    )
+    uv = [find_uv_bin(), "pip", "uninstall", "-q", "--no-python-downloads"]
+    subprocess.run(
+        [*uv, "--break-system-packages", "--python", root / "bin/python", "tabulate"], check=True
+    )
+    assert not list(site.rglob("tabulate*.pyc"))
+    run(root, "python", "-m", "pip", "uninstall", "-qy", "toolz")
+    assert not list(site.rglob("toolz/**/*.pyc"))
+    # rattler, as conda would: by what conda-meta lists
+    solve_and_install(wheelhouse, root, archive.path.parent / "cache", f"python={python_version}")
+    assert not (site / "numpy").exists()
+    left = {path.relative_to(site).parts[0] for path in bytecode_without_source(root)}
+    assert not left
 
 
 def test_verify(archive: Archive) -> None:
