@@ -591,7 +591,7 @@ def _build_twice(plan: _Plan, lock: Lock, *, key: str, options: BuildOptions) ->
         with plan.cache.build_folder() as folder:
             with other_surroundings():
                 elsewhere = _elsewhere(plan, folder, options)
-                place = folder / "another-folder"
+                place = folder / "2"  # short: see _build_prefix
                 place.mkdir()
                 made = _make_in(place, elsewhere, lock, key=key, options=options, amend=amend)
             comparison = found[0].with_sums(first.archive.sha256, made.archive.sha256)
