@@ -210,9 +210,9 @@ def test_python_runs_from_bytecode_alone(archive: Archive, tmp_path: Path) -> No
     }
     assert compiled <= {source.stem for source in placed}
     script = "import tabulate; print(tabulate.__cached__, tabulate.tabulate.__code__.co_filename)"
-    cached, source = run(root, "python", "-c", script).split()
+    cached, name = run(root, "python", "-c", script).split()
     assert (root / cached).is_file()
-    assert source.startswith(f"{root}/lib/python3")
+    assert name.startswith(f"{root}/lib/python3")
 
 
 def test_no_bytecode_stays_when_a_package_goes(
