@@ -77,10 +77,11 @@ def create(  # noqa: PLR0913 - each is an option
     if quiet:
         return
     kept = f", {len(report.kept)} were there" if report.kept else ""
+    made = f"{len(report.built)} package{'s' if len(report.built) != 1 else ''} made"
     where = directory.absolute()
     write_out(
         [
-            f"{where}: {len(report.built)} packages made{kept}; Python {', '.join(report.pythons)}",
+            f"{where}: {made}{kept}; Python {', '.join(report.pythons)}",
             "",
             "Next:",
             f"  reespack build REPO --channel-alias conda-forge={where}",
