@@ -84,7 +84,7 @@ class Reporting:
     def _reespack_say_state(self) -> None:
         spawner: Any = self
         reports = reports_of(self)
-        if not spawner.job_status or spawner.port or spawner.job_status == self._reespack_told:
+        if not spawner.job_status or reports.starting or spawner.job_status == self._reespack_told:
             return
         self._reespack_told = spawner.job_status
         if spawner.state_ispending():

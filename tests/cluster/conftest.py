@@ -8,6 +8,7 @@ tests, and what needs two is skipped.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -173,29 +174,48 @@ def slurm(lab: Lab) -> Iterator[Slurm]:
 
 @pytest.fixture(scope="session")
 def hub(lab: Lab, slurm: Slurm, catalog: Path, channel: Path) -> Iterator[Hub]:
-    from hub import Hub
-
-    folder = lab.folder / "hub"
-    folder.mkdir(mode=0o700)
+    """Return a Hub whose servers are Slurm's jobs."""
     _, alias, _, python = build_options(channel)
     name, _, place = alias.partition("=")
     (lab.folder / "reespack.toml").write_text(
-        f'default-python = "{python}"\n[channel-alias]\n{name} = "{place}"\n'
+        f'default-python = "{python}"\nshared-cache = "{lab.given}/cache"\n'
+        f'[channel-alias]\n{name} = "{place}"\n'
     )
     builds = lab.folder / "builds"
     builds.mkdir()
     os.chown(builds, pwd.getpwnam(lab.people[-1]).pw_uid, -1)
+    more = {
+        "REESPACK_SITE_CONFIG": str(lab.folder / "reespack.toml"),
+        "REESPACK_HUB_BUILDS": str(builds),
+        "REESPACK_HUB_BUILD_ACCOUNT": lab.people[-1],
+    }
+    with _running_hub(lab, catalog, "hub", {**slurm.environ, **more}) as hub:
+        yield hub
+
+
+@pytest.fixture
+def local_hub(lab: Lab, catalog: Path) -> Iterator[Hub]:
+    """Return a Hub whose servers are processes beside it."""
+    more = {"TEST_SPAWNER": "jupyterhub.spawner.LocalProcessSpawner"}
+    with _running_hub(lab, catalog, "local", {**lab.environ, **more}) as hub:
+        yield hub
+
+
+@contextlib.contextmanager
+def _running_hub(lab: Lab, catalog: Path, name: str, environ: dict[str, str]) -> Iterator[Hub]:
+    from hub import Hub
+
+    folder = lab.folder / name
+    folder.mkdir(mode=0o700)
+    environ = {key: value for key, value in environ.items() if key != "REESPACK_CACHE"}
     hub = Hub(
         folder,
         venv=lab.given / "venv",
         proxy=lab.given / "proxy" / "node_modules" / ".bin" / "configurable-http-proxy",
         environ={
-            **{k: v for k, v in slurm.environ.items() if k != "REESPACK_CACHE"},
-            "REESPACK_SITE_CONFIG": str(lab.folder / "reespack.toml"),
+            **environ,
             "TEST_USERS": ",".join(lab.people),
             "REESPACK_HUB_CATALOG": str(catalog),
-            "REESPACK_HUB_BUILDS": str(builds),
-            "REESPACK_HUB_BUILD_ACCOUNT": lab.people[-1],
         },
     )
     try:

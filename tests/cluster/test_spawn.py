@@ -158,6 +158,51 @@ print(json.dumps([
     assert answers == [409, 409, 409]
 
 
+ATTACK = """\
+import json, os, sys, urllib.error, urllib.request
+answers = []
+for path, body in (
+    ("/batchspawner", {"exec_prefix": "touch {mine};"}),
+    ("/batchspawner", {"port": 8080, "exec_prefix": "touch {mine};"}),
+    ("/batchspawner", {"port": "8080"}),
+    ("/batchspawner", {"port": True}),
+    ("/batchspawner", [1]),
+    ("/reespack/report", {"phase": "ready"}),
+    ("/reespack/report", {"phase": "message", "text": "<b>hello</b>" + chr(27)}),
+):
+    request = urllib.request.Request(
+        os.environ["JUPYTERHUB_API_URL"] + path, json.dumps(body).encode(),
+        {"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]})
+    try:
+        answers.append(urllib.request.urlopen(request).status)
+    except urllib.error.HTTPError as error:
+        answers.append(error.code)
+json.dump(answers, open(sys.argv[1], "w"))
+"""
+
+
+def test_a_starting_job_may_say_its_port_and_nothing_else(
+    hub: Hub, lab: Lab, archives: dict[str, Path]
+) -> None:
+    user = lab.people[0]
+    script, answers = lab.folder / "attack.py", lab.stores / "answers"
+    script.write_text(ATTACK.replace("{mine}", str(lab.stores / "mine")))
+    before = lab.catalog.read_text()
+    try:
+        prologue = f"{lab.reespack[0]} {script} {answers}"
+        entry = f"  attack: {{archive: {archives['beta']}, prologue: {prologue}}}\n"
+        lab.catalog.write_text(before + entry)
+        spawn = hub.spawn(user, {"environment": "attack"})
+    finally:
+        lab.catalog.write_text(before)
+    assert spawn.ready, (spawn.events, hub.log)
+    assert json.loads(answers.read_text()) == [400, 400, 400, 400, 400, 400, 204]
+    assert "<b>hello</b>" in spawn.messages
+    assert not any("<b>" in event.get("html_message", "") for event in spawn.events)
+    assert not (lab.stores / "mine").exists()
+    assert "tried to set 'exec_prefix'; only a port is taken" in hub.log
+
+
 def test_the_catalog_changes_under_the_running_hub(
     hub: Hub, lab: Lab, archives: dict[str, Path]
 ) -> None:
