@@ -45,6 +45,7 @@ def choose(catalog: Catalog, options: Mapping[str, object], groups: frozenset[st
     Raises an error for the user when there is no such entry, or none for this user (which of the
     two is not told), or when the options hold anything else.
     """
+    options = _unwrapped(options)
     others = [plain(str(key), longest=40) for key in options if key != OPTION]
     if others:
         raise refusal(
@@ -72,3 +73,9 @@ def choose(catalog: Catalog, options: Mapping[str, object], groups: frozenset[st
             status=403,
         )
     return entry
+
+
+def _unwrapped(options: Mapping[str, object]) -> Mapping[str, object]:
+    """Return what is in `{"user_options": ...}`: JupyterHub 5 takes REST's whole body for it."""
+    inner = options.get("user_options")
+    return inner if len(options) == 1 and isinstance(inner, dict) else options

@@ -61,6 +61,13 @@ def test_the_default_is_taken_and_groups_are_held() -> None:
     assert other.value.jupyterhub_message == text.replace("alpha", "omega")  # type: ignore[attr-defined]
 
 
+def test_the_whole_body_of_a_request_is_taken_for_options_by_jupyterhub_5() -> None:
+    assert choose(_catalog(), {"user_options": {"environment": "beta"}}, frozenset()).name == "beta"
+    for options in ({"user_options": {"nprocs": 9}}, {"user_options": {}, "nprocs": 9}):
+        with pytest.raises(HTTPError, match="nprocs"):
+            choose(_catalog(), options, frozenset())
+
+
 def test_errors_are_escaped_for_pages() -> None:
     with pytest.raises(HTTPError) as caught:
         choose(_catalog(), {"environment": "<script>"}, frozenset())
