@@ -13,9 +13,8 @@ import functools
 import itertools
 import os
 import re
-import secrets
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 __all__ = ["Owner", "current_owner"]
 
@@ -27,9 +26,8 @@ _START = 22
 _numbers = itertools.count()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """A process, and what tells its holds apart."""
+class Owner(NamedTuple):
+    """A process, and what tells its holds apart; no dataclass, since those take long to import."""
 
     host: str
     boot: str
@@ -80,8 +78,8 @@ class Owner:
 
 def current_owner(prefix: str = "") -> Owner:
     """Return this process with a mark of its own, which begins with `prefix`."""
-    mark = f"{prefix}{next(_numbers)}-{secrets.token_hex(3)}"
-    return replace(_this_process(os.getpid()), mark=mark)
+    mark = f"{prefix}{next(_numbers)}-{os.urandom(3).hex()}"
+    return _this_process(os.getpid())._replace(mark=mark)
 
 
 @functools.cache

@@ -42,8 +42,8 @@ def run_server(archive: Path, command: Sequence[str], *, choose_port: bool) -> N
     JUPYTERHUB_SERVICE_URL. Raises UsageError outside of a Hub's job; what else goes wrong is told
     to the Hub, too.
     """
-    from reespack.config.stores import load_store_settings
     from reespack.installing import become, install, open_stores
+    from reespack.store_settings import load_store_settings
 
     hub = _Hub()
     try:

@@ -63,8 +63,8 @@ def _say(message: str) -> None:
 
 def execute(words: Sequence[str]) -> NoReturn:
     """Run `reespack exec WORDS`: become the command, or raise what kept it from it."""
-    from reespack.config.stores import load_store_settings
     from reespack.installing import become, install, open_stores
+    from reespack.store_settings import load_store_settings
 
     options, archive, command = _parsed(words)
     settings = load_store_settings(store=options["store"])

@@ -49,9 +49,9 @@ def install(  # noqa: PLR0913 - each is an option
 
     With --quiet, stdout is the environment's path and nothing else.
     """
-    from reespack.config.stores import load_store_settings
     from reespack.installing import install as install_archive
     from reespack.installing import install_kernel, kernel_folder, open_stores
+    from reespack.store_settings import load_store_settings
 
     if user + sys_prefix + (prefix is not None) > 1:
         raise UsageError("--user, --prefix and --sys-prefix contradict each other")
@@ -102,9 +102,9 @@ def stage(  # noqa: PLR0913 - each is an option
 
     With --quiet, stdout is the environment's path and nothing else.
     """
-    from reespack.config.stores import load_store_settings
     from reespack.installing import install as install_archive
     from reespack.installing import open_stores, open_to_all
+    from reespack.store_settings import load_store_settings
 
     settings = load_store_settings(store=store)
     if for_all:

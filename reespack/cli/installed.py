@@ -112,8 +112,9 @@ def uninstall(
         progress.step(f"removed {kernel.path}")
     left = [one for one in kernels if one not in going]
     for one in environments:
-        if _kernels_of(one, left):
-            progress.step(f"{one.place.path} stays: the kernel {left[0].name} needs it")
+        needed = _kernels_of(one, left)
+        if needed:
+            progress.step(f"{one.place.path} stays: the kernel {needed[0].name} needs it")
         elif one.users and going:
             progress.step(f"{one.place.path} stays until nothing runs from it: see `reespack gc`")
         else:
@@ -188,8 +189,8 @@ def collect(  # noqa: PLR0913 - each is an option
 
 
 def _store(store: Path | None) -> Path:
-    from reespack.config.stores import load_store_settings
     from reespack.installing import open_stores
+    from reespack.store_settings import load_store_settings
 
     return open_stores(load_store_settings(store=store)).own
 

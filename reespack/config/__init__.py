@@ -15,9 +15,9 @@ from reespack.channels import ANACONDA, ChannelSettings, without_credentials
 from reespack.config.condarc import Condarc, load_condarc
 from reespack.config.pip_settings import load_package_index
 from reespack.config.settings_file import SETTINGS, parse_text, read_settings, unknown_variable
-from reespack.config.stores import ORDER
 from reespack.cores import available_cores
 from reespack.errors import ConfigError
+from reespack.store_settings import ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,21 +3,28 @@
 `install` puts an archive's environment into a store, `become` makes this process a program that
 runs in it, `remove` and `collect` take environments away that nobody runs from. Many processes may
 do all of this at once, on one host or several; see docs/installing.md.
+
+Names are imported when they are first used: a command that many start at once pays for no more
+than it needs.
 """
 
 from __future__ import annotations
 
-from reespack.installing.install import Installation, install
-from reespack.installing.kernels import (
-    InstalledKernel,
-    find_kernels,
-    install_kernel,
-    kernel_folder,
-    remove_kernel,
-)
-from reespack.installing.remove import Collected, Kept, collect, list_store, remove
-from reespack.installing.run import become
-from reespack.installing.stores import Place, Stores, open_stores, open_to_all
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reespack.installing.kernels import (
+        InstalledKernel,
+        find_kernels,
+        install_kernel,
+        kernel_folder,
+        remove_kernel,
+    )
+    from reespack.installing.removal import Collected, Kept, collect, list_store, remove
+    from reespack.installing.run import become
+    from reespack.installing.stores import Place, Stores, open_stores, open_to_all
+    from reespack.installing.unpacking import Installation, install
 
 __all__ = [
     "Collected",
@@ -38,3 +45,25 @@ __all__ = [
     "remove",
     "remove_kernel",
 ]
+
+_HOMES = {
+    "kernels": (
+        "InstalledKernel",
+        "find_kernels",
+        "install_kernel",
+        "kernel_folder",
+        "remove_kernel",
+    ),
+    "removal": ("Collected", "Kept", "collect", "list_store", "remove"),
+    "run": ("become",),
+    "stores": ("Place", "Stores", "open_stores", "open_to_all"),
+    "unpacking": ("Installation", "install"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import the module that a public name lives in."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -8,15 +8,12 @@ before one is unpacked under that digest, the archive's own sum is taken.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reespack.errors import ArchiveChangedError, ReespackError, UnpackError, VerificationError
-from reespack.files import write_atomic
 
 if TYPE_CHECKING:
     from threading import Event
@@ -41,9 +38,8 @@ class Snapshot:
 
     @property
     def key(self) -> str:
-        """What stands for the archive in the store's memory."""
-        text = "\0".join([os.fspath(self.archive), *map(str, self._status)])
-        return hashlib.sha256(os.fsencode(text)).hexdigest()[:32]
+        """What the archive's sum is remembered by, together with its path."""
+        return "-".join(f"{number:x}" for number in self._status)
 
     def require_same(self) -> None:
         """Raise ArchiveChangedError when the file is not what it was."""
@@ -85,21 +81,28 @@ def digest_of(snapshot: Snapshot, store: Path) -> str:
 def known_digest(snapshot: Snapshot, store: Path) -> str | None:
     """Return the sha256 that is remembered of an archive."""
     try:
-        text = (store / KNOWN / snapshot.key).read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
+        text = (store / KNOWN / snapshot.key).read_bytes()
+    except OSError:
         return None
-    return text if re.fullmatch("[0-9a-f]{64}", text) else None
+    digest, _, path = text.rstrip(b"\n").partition(b" ")
+    known = path == os.fsencode(snapshot.archive) and re.fullmatch(b"[0-9a-f]{64}", digest)
+    return digest.decode() if known else None
 
 
 def remember(snapshot: Snapshot, store: Path, digest: str) -> None:
     """Remember an archive's sha256; where that cannot be, it is computed again next time."""
+    from reespack.files import write_atomic
+
+    line = digest.encode() + b" " + os.fsencode(snapshot.archive) + b"\n"
     with contextlib.suppress(OSError):
         (store / KNOWN).mkdir(exist_ok=True)
-        write_atomic(store / KNOWN / snapshot.key, f"{digest}\n")
+        write_atomic(store / KNOWN / snapshot.key, line)
 
 
 def sum_of(snapshot: Snapshot, stop: Event | None = None) -> str:
     """Return the sha256 of an archive's content, which must stay the same meanwhile."""
+    import hashlib
+
     digest = hashlib.sha256()
     try:
         with snapshot.archive.open("rb") as file:
@@ -112,21 +115,28 @@ def sum_of(snapshot: Snapshot, stop: Event | None = None) -> str:
 
 
 def _told_beside(snapshot: Snapshot) -> str | None:
-    return _from_manifest(snapshot) or _from_sums(snapshot)
+    return _from_sums(snapshot) or _from_manifest(snapshot)
 
 
 def _from_manifest(snapshot: Snapshot) -> str | None:
-    """Return what the manifest beside an archive says, if it is the one that is in it."""
+    """Return what the manifest beside an archive says, unless it is another's.
+
+    One that is older than the archive must be the one that is in it.
+    """
     archive = snapshot.archive
     form = next((form for form in _FORMS if archive.name.endswith(form)), None)
     if form is None:
         return None
     beside = archive.with_name(archive.name.removesuffix(form) + ".manifest.json")
     try:
+        import json
+
         manifest = json.loads(beside.read_bytes())
         digest = str(manifest["archive"]["sha256"])
         if manifest["archive"]["size"] != snapshot.size or not re.fullmatch("[0-9a-f]{64}", digest):
             return None
+        if beside.stat().st_mtime >= snapshot.changed:
+            return digest
         from reespack.unpack import read_manifest
 
         inside = json.loads(read_manifest(archive))

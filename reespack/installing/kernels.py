@@ -19,8 +19,8 @@ from reespack.files import remove_tree
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reespack.config.stores import StoreSettings
-    from reespack.installing.install import Installation
+    from reespack.installing.unpacking import Installation
+    from reespack.store_settings import StoreSettings
 
 __all__ = ["InstalledKernel", "find_kernels", "install_kernel", "kernel_folder", "remove_kernel"]
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -40,6 +39,8 @@ _DEEPEST = 8
 
 def now_of(folder: Path) -> float:
     """Return the time by the clock of the file system that `folder` lies on."""
+    import tempfile
+
     with tempfile.TemporaryFile(prefix=".clock.", dir=folder) as file:
         return os.fstat(file.fileno()).st_mtime
 
@@ -87,7 +88,7 @@ class Lock:
                 waiting(owner)
                 waiting = None
             time.sleep(pause)
-            pause = min(pause * 1.5, 0.2 if owner.is_visible else 1.0)
+            pause = min(pause * 1.5, 0.5)
         self._heart = threading.Thread(target=self._keep_beating, daemon=True)
         self._heart.start()
         return True

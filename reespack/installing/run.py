@@ -14,7 +14,7 @@ from reespack.errors import UnpackError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reespack.installing.install import Installation
+    from reespack.installing.unpacking import Installation
 
 __all__ = ["become"]
 

@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.errors import ConfigError, StoreError
 from reespack.installing.trust import make_private, require_trusted, user_ids
@@ -28,7 +26,7 @@ from reespack.installing.trust import make_private, require_trusted, user_ids
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reespack.config.stores import StoreSettings
+    from reespack.store_settings import StoreSettings
 
 __all__ = ["DIGITS", "MARKER", "Place", "Stores", "open_stores", "open_to_all"]
 
@@ -37,8 +35,7 @@ MARKER = "share/reespack/unpacked"
 """A file in an environment: its path, the archive's sha256, and the archive, in a line each."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(NamedTuple):
     """Where the environment of one archive is in a store, whether or not it is there."""
 
     store: Path
@@ -89,8 +86,7 @@ class Place:
         return text.splitlines()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stores:
+class Stores(NamedTuple):
     """The store that is written to, and one below it that is only read."""
 
     own: Path
@@ -184,6 +180,8 @@ def _candidate(name: str, variables: Mapping[str, str]) -> tuple[Path, Path] | N
 
 def _system_temporary() -> str:
     """Return the system's temporary folder, whatever TMPDIR says."""
+    import tempfile
+
     places = ("/tmp", "/var/tmp")  # noqa: S108 - what is put there is checked
     return next((place for place in places if os.access(place, os.W_OK)), tempfile.gettempdir())
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from packed import make_archive
 
-from reespack.config.stores import StoreSettings
 from reespack.files import sha256_file, walk
 from reespack.installing import collect, install, open_stores
+from reespack.store_settings import StoreSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -537,9 +537,7 @@ def test_the_lock_of_another_host_is_respected_until_its_heart_stops(lab: Lab) -
 
     lab.store.mkdir(mode=0o700)
     lock = lab.store / f".{lab.environment.name}.lock"
-    import dataclasses
-
-    other = dataclasses.replace(current_owner(), host="elsewhere", boot="another")
+    other = current_owner()._replace(host="elsewhere", boot="another")
     lock.symlink_to(str(other))
     assert Lock(lock).acquire(wait=False) is False
     process = lab.start(*lab.words("python", "where"))

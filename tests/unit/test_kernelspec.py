@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reespack.config.stores import load_store_settings
 from reespack.errors import InstallError
 from reespack.installing import open_stores
 from reespack.kernelspec import add_kernelspecs, write_launcher_kernelspec
@@ -16,6 +15,7 @@ from reespack.kernelspec.activation import environment_variables
 from reespack.kernelspec.inside import kernel_name
 from reespack.kernelspec.scripts import read_script, shell_text
 from reespack.model import Archive, EnvironmentSpec, Kernelspec, PlatformLock, Prefix, Repository
+from reespack.store_settings import load_store_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -60,7 +60,7 @@ def leave(path: Path, **changes: object) -> Holder:
     holder = holder_of(path)
     assert holder is not None
     more = {"machine": changes.pop("machine")} if "machine" in changes else {}
-    owner = dataclasses.replace(holder.owner, **changes)  # type: ignore[arg-type]
+    owner = holder.owner._replace(**changes)  # type: ignore[arg-type]
     changed = dataclasses.replace(holder, owner=owner, **more)  # type: ignore[arg-type]
     next(path.iterdir()).rename(path / changed.name())
     held.release()

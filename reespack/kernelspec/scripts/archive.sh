@@ -381,7 +381,14 @@ take_lock() {
         now="$owner $(cat -- "$beat" 2>/dev/null)"
         if [ "$now" = "$last" ]; then still=$((still + 1)); else still=0; fi
         last=$now
+        # Many may wait: no program is started but this one, unless something has changed.
         sleep 0.25 2>/dev/null || sleep 1
+        rounds=0
+        while [ "$rounds" -lt 4 ] && [ -h "$lock" ] && ! is_ready; do
+            rounds=$((rounds + 1))
+            still=$((still + 2))
+            sleep 0.5 2>/dev/null || sleep 1
+        done
     done
     # Before the traps: a signal that a child takes while it still has ours is lost.
     keep_beating </dev/null >/dev/null 2>&1 &

@@ -45,9 +45,12 @@ def test_sums_beside_it_are_believed_unless_they_are_older(archive: Path, tmp_pa
     assert digest_of(Snapshot(archive), tmp_path / "store") == SUM
 
 
-def test_a_manifest_that_is_not_the_archives_is_not_believed(archive: Path, tmp_path: Path) -> None:
+def test_a_manifest_beside_it_is_believed_unless_it_is_older(archive: Path, tmp_path: Path) -> None:
     beside = tmp_path / "a.manifest.json"
     beside.write_text(f'{{"archive": {{"sha256": "{"1" * 64}", "size": {len(CONTENT)}}}}}')
+    assert digest_of(Snapshot(archive), tmp_path / "store") == "1" * 64
+    # An older one has to be in the archive, too, and this is none.
+    os.utime(beside, (1, 1))
     assert digest_of(Snapshot(archive), tmp_path / "store") == SUM
     beside.write_text("{")
     assert digest_of(Snapshot(archive), tmp_path / "store") == SUM

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -29,7 +28,7 @@ def ended() -> Owner:
 
 
 def elsewhere(**changes: str) -> Owner:
-    return dataclasses.replace(current_owner(), **{"host": "other", "boot": "b", **changes})
+    return current_owner()._replace(**{"host": "other", "boot": "b", **changes})
 
 
 # --- owners ------------------------------------------------------------------------------------
@@ -47,7 +46,7 @@ def test_a_process_is_dead_when_it_is_gone_or_its_number_is_anothers() -> None:
     me = current_owner()
     assert not me.is_dead(silence=None, patience=0)
     assert ended().is_dead(silence=None, patience=1e9)
-    earlier = dataclasses.replace(me, start=str(int(me.start) - 1))
+    earlier = me._replace(start=str(int(me.start) - 1))
     assert earlier.is_dead(silence=None, patience=1e9)
 
 
@@ -60,7 +59,7 @@ def test_a_process_that_its_parent_has_not_waited_for_is_dead() -> None:
         if fields[0] == "Z":
             break
         time.sleep(0.01)
-    owner = dataclasses.replace(current_owner(), pid=process.pid, start=fields[19])
+    owner = current_owner()._replace(pid=process.pid, start=fields[19])
     assert owner.is_dead(silence=None, patience=1e9)
     process.wait()
 
@@ -213,7 +212,7 @@ def test_what_is_no_lease_and_cannot_be_removed_keeps_the_folder(tmp_path: Path)
 def test_many_leases_of_the_dead_go(tmp_path: Path) -> None:
     dead = ended()
     for number in range(40):
-        (tmp_path / str(dataclasses.replace(dead, mark=f"n{number}"))).touch()
+        (tmp_path / str(dead._replace(mark=f"n{number}"))).touch()
     lease = take_lease(tmp_path)
     assert lease is not None
     assert list(tmp_path.iterdir()) == [lease.path]

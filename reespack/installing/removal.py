@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from reespack.errors import InUseError
 from reespack.installing.digest import KNOWN
-from reespack.installing.install import clear, locked, told
 from reespack.installing.lease import close_leases, holders
 from reespack.installing.lock import now_of
 from reespack.installing.stores import MARKER, Place
+from reespack.installing.unpacking import clear, locked, told
 from reespack.owners import current_owner
 from reespack.progress import QUIET
 
@@ -193,7 +193,7 @@ def _tidy(store: Path) -> None:
     known = store / KNOWN
     for file in known.iterdir() if known.is_dir() else ():
         with contextlib.suppress(OSError, ValueError):
-            digest = file.read_text(encoding="ascii").strip()
+            digest = file.read_bytes().partition(b" ")[0].decode("ascii")
             # One that begins with a dot was being written when its process was killed.
             if file.name.startswith(".") or not Place(store=store, digest=digest).path.exists():
                 file.unlink()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.errors import (
     InUseError,
@@ -35,8 +34,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CLOSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installation:
+class Installation(NamedTuple):
     """An environment in a store. `fresh` says that it was unpacked by this very call.
 
     `lease` keeps it from being removed for as long as this process lives, even if that becomes
