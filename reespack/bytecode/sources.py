@@ -12,7 +12,6 @@ import csv
 import json
 import os
 import posixpath
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Package", "python_sources"]
 
 
-_TEST = re.compile(r"/tests?/(?:.*/)?(?:test_[^/]*|[^/]*_tests?|conftest)\.py$")
+_TESTS = frozenset({"test", "tests"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +47,11 @@ class Package:
 def python_sources(prefix: Prefix) -> tuple[Package, ...]:
     """Return the packages of a prefix and their sources; raise PackError for an unreadable one.
 
-    Sources are regular files named `*.py` in `lib/python3.*`, but for tests: those would be a third
-    of all bytecode, and nobody who starts a program waits for them.
+    Sources are regular files named `*.py` in `lib/python3.*`, but for tests: they may be a third of
+    all, and nobody who starts a program waits for them.
     """
     try:
-        present = frozenset(path for path in _walk(prefix.path) if not _TEST.search(path))
+        present = frozenset(_walk(prefix.path))
         changed = {change.path for change in prefix.changes}
         condas = list(_conda_packages(prefix.path, changed))
         records = {path for package in condas for path in package.records}
@@ -72,16 +71,18 @@ def python_sources(prefix: Prefix) -> tuple[Package, ...]:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    """Yield the paths of all Python sources, in no order."""
+    """Yield the paths of all Python sources but tests, in no order."""
     pending = [f"lib/{folder.name}" for folder in root.glob("lib/python3.*") if folder.is_dir()]
     while pending:
         folder = pending.pop()
-        with os.scandir(root / folder) as entries:
+        with os.scandir(f"{root}/{folder}") as entries:
             for entry in entries:
-                if entry.name.endswith(".py") and entry.is_file(follow_symlinks=False):
-                    yield f"{folder}/{entry.name}"
-                elif entry.is_dir(follow_symlinks=False):
-                    pending.append(f"{folder}/{entry.name}")
+                name = entry.name
+                if name.endswith(".py"):
+                    if entry.is_file(follow_symlinks=False):
+                        yield f"{folder}/{name}"
+                elif name not in _TESTS and entry.is_dir(follow_symlinks=False):
+                    pending.append(f"{folder}/{name}")
 
 
 def _claimed_twice(claims: list[Package]) -> set[str]:
@@ -115,15 +116,23 @@ def _conda_packages(root: Path, changed: Collection[str]) -> Iterator[Package]:
 
 def _wheels(root: Path, present: Collection[str], condas: Collection[str]) -> Iterator[Package]:
     """Yield what the RECORDs of distributions speak for that did not come with conda."""
-    for record in sorted(root.glob("lib/python3.*/site-packages/*.dist-info/RECORD")):
-        if str(record.relative_to(root)) in condas:
+    for path in sorted(_records(root)):
+        if path in condas:
             continue
-        site = posixpath.relpath(record.parent.parent, root)
-        text = record.read_text(encoding="utf-8", errors="surrogateescape")
+        site = posixpath.dirname(posixpath.dirname(path))
+        text = (root / path).read_text(encoding="utf-8", errors="surrogateescape")
         rows = (row for row in csv.reader(text.splitlines()) if len(row) > 1)
         digests = ((posixpath.normpath(f"{site}/{row[0]}"), _sha256(row[1])) for row in rows)
         sources = {path: digest for path, digest in digests if digest and path in present}
         yield Package(key=_digest(sources), sources=sources)
+
+
+def _records(root: Path) -> Iterator[str]:
+    for site in root.glob("lib/python3.*/site-packages"):
+        for name in os.listdir(site):  # noqa: PTH208 - several times as quick as a glob
+            path = f"{site.relative_to(root)}/{name}/RECORD"
+            if name.endswith(".dist-info") and (root / path).is_file():
+                yield path
 
 
 def _sha256(text: str) -> str | None:

@@ -41,6 +41,9 @@ Format = Literal["tar.zst", "tar.gz", "squashfs"]
 MOST_THREADS = 16
 """More would not be faster, since one thread reads, and would need more than 400 MB."""
 
+_MOST_AHEAD = 3
+"""Blocks that wait for a thread, so that none waits for the reader."""
+
 _COPY_CHUNK = 1 << 22
 _HEAD_FOLDERS = ("share", "share/reespack")
 
@@ -195,12 +198,13 @@ def _compressed(
         return frame
 
     workers = max(1, min(threads, MOST_THREADS))
+    ahead = workers + min(workers, _MOST_AHEAD)
     pending: deque[tuple[Future[bytes], int]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for buffer, length in blocks:
                 pending.append((pool.submit(work, buffer, length), length))
-                while len(pending) > workers + 1 or (pending and pending[0][0].done()):
+                while len(pending) > ahead or (pending and pending[0][0].done()):
                     future, plain = pending.popleft()
                     yield future.result(), plain
             while pending:

@@ -20,6 +20,7 @@ from reespack.pack.prefixes import Leftover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
+    from io import FileIO
 
     from reespack.model import Bytecode
     from reespack.pack.collect import Source
@@ -62,6 +63,7 @@ class Blocks:
     _length: int = 0
     _spare: list[bytearray] = field(default_factory=list)
     _compiled: list[Bytecode] = field(default_factory=list)
+    _bundle: FileIO | None = None
 
     def __iter__(self) -> Iterator[tuple[bytearray, int]]:
         """Yield the blocks; raise PackError for a file that cannot be read.
@@ -69,12 +71,15 @@ class Blocks:
         After the last block, raise LeftoverPrefixError when a build prefix stays anywhere, and
         StaleBytecode when a source is not the one that its bytecode was compiled from.
         """
-        for source in self.sources:
-            try:
-                yield from self._add(source)
-            except OSError as error:
-                raise PackError(f"{source.path} cannot be read: {error.strerror}") from error
-            self.advance(source.size)
+        try:
+            for source in self.sources:
+                try:
+                    yield from self._add(source)
+                except OSError as error:
+                    raise PackError(f"{source.path} cannot be read: {error.strerror}") from error
+                self.advance(source.size)
+        finally:
+            self._close_bundle()
         yield from self._flush()
         if self.leftovers:
             raise self._leftover_error()
@@ -138,12 +143,19 @@ class Blocks:
 
     def _add_compiled(self, source: Source, bytecode: Bytecode) -> Iterator[tuple[bytearray, int]]:
         """Add bytecode, whose digest is known, and in which no prefix can be."""
-        with open(source.file, "rb", buffering=0) as file:  # noqa: PTH123 - names are strings here
-            content = os.pread(file.fileno(), bytecode.size, bytecode.offset)
+        if self._bundle is None or self._bundle.name != source.file:
+            self._close_bundle()
+            self._bundle = open(source.file, "rb", buffering=0)  # noqa: PTH123, SIM115 - for a while
+        content = os.pread(self._bundle.fileno(), bytecode.size, bytecode.offset)
         if len(content) != bytecode.size:
             raise PackError(f"{source.file} became shorter while it was packed")
         self._compiled.append(bytecode)
         yield from self._add_content(source, content, digest=bytecode.sha256)
+
+    def _close_bundle(self) -> None:
+        if self._bundle is not None:
+            self._bundle.close()
+            self._bundle = None
 
     def _require_sources(self) -> None:
         """Raise StaleBytecode if any bytecode is not that of the source that was packed."""

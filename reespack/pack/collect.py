@@ -98,25 +98,28 @@ def collect(prefix: Prefix, installed: Installed, bytecode: Sequence[Bytecode] =
 
 
 def _ordered(found: dict[str, Source], prefix: Prefix, installed: Installed) -> tuple[Source, ...]:
-    """Return the folders, then all else, sorted by path (as bytes); but twins follow each other.
+    """Return the folders, then all else, sorted by path (as bytes) but for two kinds of followers.
 
-    Packages bring many a file twice, in different places. Where the second stands right behind the
-    first it takes next to nothing. Only files whose size is the same wherever they are built count.
+    Bytecode follows its source, all of whose words are in it, too. And a twin follows its like:
+    packages bring many a file twice, in different places, of which the second then takes next to
+    nothing. Only files whose size is the same wherever they are built count as twins.
     """
-    ordered = [found[path] for path in sorted(found, key=os.fsencode)]
     changed = {change.path for change in prefix.changes}
-    places: dict[tuple[str, int], int] = {}
-    keys = []
-    for place, source in enumerate(ordered):
-        path, first = source.path, place
+    twins: dict[tuple[str, int], int] = {}
+    places: dict[str, tuple[bool, int, int, bool]] = {}
+    for place, path in enumerate(sorted(found, key=os.fsencode)):
+        source, first = found[path], place
         if (
             source.size >= _TWIN
             and path in installed.owners
             and not (path in installed.announced or path in changed or source.change)
         ):
-            first = places.setdefault((posixpath.basename(path), source.size), place)
-        keys.append((source.kind != "dir", first, place))
-    return tuple(ordered[place] for _, _, place in sorted(keys))
+            first = twins.setdefault((path.rpartition("/")[2], source.size), place)
+        places[path] = (source.kind != "dir", first, place, False)
+    for path, source in found.items():
+        if source.compiled is not None and source.compiled.source in places:
+            places[path] = (*places[source.compiled.source][:3], True)
+    return tuple(found[path] for path in sorted(found, key=places.__getitem__))
 
 
 def _is_bytecode(path: str) -> bool:

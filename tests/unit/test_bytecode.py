@@ -240,7 +240,7 @@ def test_two_packages_with_one_file(root: Path, tmp_path: Path) -> None:
 def test_sources_that_hold_the_prefix_and_tests_have_none(root: Path, tmp_path: Path) -> None:
     write(root, f"{SITE}/placed.py", f"prefix = {str(root)!r}\n")
     write(root, f"{SITE}/two/tests/test_two.py", "def test(): pass\n")
-    write(root, f"{SITE}/two/tests/helper.py", "help = 1\n")
+    write(root, f"{SITE}/two/testing/helper.py", "help = 1\n")
     write(root, "share/script.py", "script = 1\n")
     found = compiled(root, tmp_path / "cache")
     assert "helper.py" in found

@@ -464,6 +464,15 @@ def test_a_bundle_that_was_cut_off(tmp_path: Path, prefix: Prefix, pack_it: Pack
         pack_it(prefix, tmp_path / "a.tar.zst", bytecode=(one,))
 
 
+def test_bytecode_stands_behind_its_source(tmp_path: Path, prefix: Prefix, pack_it: Pack) -> None:
+    add_conda_source(prefix, SOURCE, b"answer = 42\n")
+    one = bytecode_of(prefix, SOURCE, b"code")
+    archive = pack_it(prefix, tmp_path / "a.tar.gz", format="tar.gz", bytecode=(one,))
+    with tarfile.open(archive.path) as tar:
+        names = tar.getnames()
+    assert names[names.index(SOURCE) + 1] == PYC
+
+
 def test_a_packages_twins_stand_together(tmp_path: Path, prefix: Prefix, pack_it: Pack) -> None:
     content = bytes(range(256)) * 20
     for name in ("lib/x/twin.js", "share/deep/below/twin.js", "share/deep/below/a.js"):
