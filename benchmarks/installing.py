@@ -54,13 +54,11 @@ def _first(size: Size) -> Experiment:
             check=_one_extraction(size, how, count),
         )
 
-    # What each start costs by itself weighs more where there is little to unpack.
-    many_times = 20 if size is LARGE else 12
     first = Claim(
         name=f"exec-1{row}", what="exec, first", against=naive, kind="ratio", limit=1,
         ours="reespack 1", peer="naive", check=_one_extraction(size, "reespack", 1),
     )  # fmt: skip
-    claims = (first, many(16, 5), many(64, many_times), many(64, many_times, "run.sh"))
+    claims = (first, many(16, 5), many(64, 20), many(64, 20, "run.sh"))
 
     def contenders(ground: Ground) -> Makers:
         archive = ground.archive(size)
