@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.experiment import Claim, Experiment
-from benchmarks.ground import LARGE
 from benchmarks.harness import Task
 
 if TYPE_CHECKING:

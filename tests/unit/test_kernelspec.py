@@ -440,7 +440,7 @@ def test_the_emitted_folder_knows_its_archive(prefix: Prefix, tmp_path: Path) ->
         ({"TMPDIR": "T", "SLURM_TMPDIR": "T/s"}, f"T/s/reespack-{os.getuid()}"),
         (
             {"HOME": "T", "TMPDIR": "T", "REESPACK_STORE_ORDER": "tmp"},
-            f"/tmp/reespack-{os.getuid()}",
+            f"/tmp/reespack-{os.getuid()}",  # noqa: S108 - the default that is meant
         ),
     ],
 )
