@@ -140,6 +140,7 @@ class _Build:
         self._last = "waiting for a node"
         self._problem = ""
         self._ended = asyncio.Event()
+        self._submitted: asyncio.Future[tuple[bytes, bytes]] | None = None
         self.task = asyncio.ensure_future(self._run())
 
     async def followed(self, reports: Reports) -> None:
@@ -169,10 +170,9 @@ class _Build:
             self._problem = "the Hub is root: name an account for builds in reespack.hub.configure"
             return
         script = self._builds.script(self._entry)
-        command, variables = self._builds.submission()
-        LOG.info("building %s: %s", self._entry.name, shlex.join(command))
-        reading = asyncio.ensure_future(self._read_log())
         try:
+            command, variables = self._builds.submission()
+            LOG.info("building %s: %s", self._entry.name, shlex.join(command))
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.PIPE,
@@ -181,25 +181,26 @@ class _Build:
                 env=variables,
                 cwd="/",
             )
-            output, _ = await process.communicate(script.encode())
         except (OSError, KeyError) as error:
-            self._problem = f"{shlex.join(command)}: {error}"
+            self._problem = f"the build cannot be submitted: {error}"
             return
-        finally:
-            self._ended.set()
-            await reading
-        if process.returncode:
-            said = output.decode(errors="replace")
+        self._submitted = asyncio.ensure_future(process.communicate(script.encode()))
+        self._submitted.add_done_callback(lambda _: self._ended.set())
+        # The archive counts: `sbatch --wait` looks for its job's end every ten seconds only.
+        await self._read_log()
+        if self._submitted.done():
+            said = self._submitted.result()[0].decode(errors="replace")
             log = await asyncio.to_thread(_read_tail, _log_of(self._target))
             self._problem = f"exit code {process.returncode}\n{said}\n{log}"
 
     async def _read_log(self) -> None:
-        """Pass on what the job writes, in whole lines."""
+        """Pass on what the job writes, in whole lines, until it ends or the archive is there."""
         path, position = _log_of(self._target), 0
         await asyncio.to_thread(_forget, path)
         over = False
         while not over:
-            over = self._ended.is_set()  # and then once more
+            over = self._ended.is_set() or await asyncio.to_thread(self._is_built)
+            # One more look at the log, for what was written before the end.
             lines, position = await asyncio.to_thread(_read_lines, path, position)
             for line in lines:
                 self._last = line
@@ -208,6 +209,9 @@ class _Build:
             if not over:
                 with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
                     await asyncio.wait_for(self._ended.wait(), _BETWEEN)
+
+    def _is_built(self) -> bool:
+        return built_archive(self._target) is not None
 
 
 def _source(entry: Entry) -> Source:

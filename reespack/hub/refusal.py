@@ -22,24 +22,23 @@ def refusal(
     """
     text = f"{message} {hint}".strip()
     page = f"<strong>{html.escape(message)}</strong> {html.escape(hint)}".strip()
-    log = f"{text} [{detail}]" if detail else text
-    error = _make(text, page, log, reason, status)
+    if detail:  # not in the error: JupyterHub 5 shows users what is meant for its log
+        LOG.error("%s [%s]", text, detail)
+    error = _make(text, page, reason, status)
     for name, value in (("jupyterhub_message", text), ("jupyterhub_html_message", page)):
         setattr(error, name, value)
     return error
 
 
-def _make(text: str, page: str, log: str, reason: str, status: int) -> Exception:
+def _make(text: str, page: str, reason: str, status: int) -> Exception:
     try:
         from jupyterhub.spawner import SpawnException
     except ImportError:  # JupyterHub 5
         from tornado.web import HTTPError
 
-        error: Exception = HTTPError(status, log.replace("%", "%%"), reason=_one_line(text))
+        error: Exception = HTTPError(status, text.replace("%", "%%"), reason=_one_line(text))
         return error
-    failure: Exception = SpawnException(
-        text, reason=reason, log_message=log, message_html=page, status_code=status
-    )
+    failure: Exception = SpawnException(text, reason=reason, message_html=page, status_code=status)
     return failure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -40,6 +41,8 @@ def test_two_users_at_once_each_in_their_own_environment(hub: Hub, lab: Lab) -> 
     if len(lab.people) < 2:
         pytest.skip("two accounts can only be made as root")
     choices = dict(zip(lab.people, NUMPY, strict=True))
+    for user in choices:  # whatever other tests have unpacked
+        shutil.rmtree(f"{lab.folder}/{user}/.cache/reespack", ignore_errors=True)
     with ThreadPoolExecutor() as pool:
         spawns = dict(
             zip(
