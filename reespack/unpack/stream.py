@@ -36,6 +36,8 @@ class TarStream:
 
     def take(self, count: int) -> memoryview:
         """Return the next `count` bytes; raise VerificationError when there are not as many."""
+        while count and not self._piece:  # most of the time, all of it is in the next one
+            self._piece = memoryview(self._next())
         if count <= len(self._piece):
             taken, self._piece = self._piece[:count], self._piece[count:]
             return taken
