@@ -1,0 +1,145 @@
+"""From a lock to the files of a build: prefix, kernelspecs, bytecode, archive, manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from reespack.errors import LockError
+from reespack.files import write_atomic
+from reespack.pipeline.plan import stem_of, tell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from reespack.archive.listing import Member
+    from reespack.model import Archive, Lock, Prefix
+    from reespack.pack import Contents
+    from reespack.pipeline.plan import Plan
+    from reespack.pipeline.request import BuildOptions
+
+__all__ = ["Made", "make", "make_in"]
+
+PREFIX_LENGTH = 100
+"""Characters of the path that an environment is built at, where the cache's own is short enough."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a build made in its folder: files by their names in the cache, and what is in them."""
+
+    files: dict[str, Path]
+    archive: Archive
+    manifest: dict[str, Any]
+    members: tuple[Member, ...]
+
+
+def make(plan: Plan, lock: Lock, *, key: str, options: BuildOptions) -> Path:
+    """Install and pack; return the folder in the cache that holds what came out."""
+    with plan.cache.build_folder() as folder:
+        made = make_in(folder, plan, lock, key=key, options=options)
+        return plan.cache.keep_artifact(key, made.files)
+
+
+def make_in(  # noqa: PLR0913 - what is made, where, and how
+    folder: Path,
+    plan: Plan,
+    lock: Lock,
+    *,
+    key: str,
+    options: BuildOptions,
+    amend: Callable[[dict[str, Any], Contents, Prefix], dict[str, Any]] | None = None,
+) -> Made:
+    """Install and pack in `folder`; `amend` may change the manifest before it is written."""
+    from reespack.bytecode import compile_sources, with_own_bundles
+    from reespack.kernelspec import add_kernelspecs, write_launcher_kernelspec
+    from reespack.manifest import make_manifest, manifest_bytes, with_archive
+    from reespack.pack import pack
+    from reespack.prefix import make_prefix
+
+    spec, settings, repository = plan.spec, plan.settings, plan.repository
+    pinned = lock.for_platform(spec.platform)
+    if pinned is None:
+        raise LockError(f"the lock has nothing for {spec.platform}")
+    prefix = make_prefix(
+        spec,
+        pinned,
+        path=build_prefix(folder),
+        repository=repository,
+        channels=settings.channel_settings(),
+        index=settings.package_index(),
+        cache=plan.cache.root,
+        shared_cache=plan.cache.below,
+        timeout=settings.timeout,
+        threads=settings.threads,
+        when=plan.mtime,
+        progress=plan.progress,
+    )
+    tell(prefix.notes, plan.progress)
+    kernelspecs = add_kernelspecs(prefix, spec, repository=repository)
+    about = partial(
+        make_manifest,
+        key=key,
+        detection=plan.detection,
+        spec=spec,
+        lock=lock,
+        prefix=prefix,
+        kernelspecs=kernelspecs,
+    )
+    below = plan.cache.below
+    # One at a time: two would compile the same, and put their bundles in each other's place.
+    with plan.cache.lock("bytecode", progress=plan.progress):
+        bytecode = compile_sources(
+            prefix,
+            cache=plan.cache.bytecode,
+            shared_cache=below / "bytecode" if below else None,
+            threads=settings.threads,
+            progress=plan.progress,
+        )
+        bytecode = with_own_bundles(bytecode, folder / "bytecode")
+    embedded: dict[str, Any] = {}
+    members: list[Member] = []
+
+    def first_member(contents: Contents) -> bytes:
+        members[:] = contents.members
+        manifest = about(contents=contents)
+        embedded.update(amend(manifest, contents, prefix) if amend else manifest)
+        return manifest_bytes(embedded)
+
+    archive = pack(
+        prefix,
+        target=folder / f"{stem_of(plan, key)}.{options.format}",
+        format=options.format,
+        describe=first_member,
+        mtime=plan.mtime,
+        threads=settings.threads,
+        bytecode=bytecode,
+        progress=plan.progress,
+    )
+    write_atomic(folder / "manifest.json", manifest_bytes(with_archive(embedded, archive)))
+    write_atomic(folder / "conda-lock.yml", lock.text)
+    write_launcher_kernelspec(
+        folder / "kernelspec",
+        kernelspecs[0],
+        archive=archive,
+        source=prefix.path / kernelspecs[0].path,
+    )
+    names = ("manifest.json", "conda-lock.yml", "kernelspec")
+    return Made(
+        files={"archive": archive.path, **{name: folder / name for name in names}},
+        archive=archive,
+        manifest=embedded,
+        members=tuple(members),
+    )
+
+
+def build_prefix(folder: Path) -> Path:
+    """Return a folder whose path has the same length wherever the cache lies, if that is enough.
+
+    What is compiled during a build holds this path, and what is unpacked somewhere else has as
+    much room for its own. Longer ones would not fit into a first line (`#!`, 127 characters).
+    """
+    room = PREFIX_LENGTH - len(str(folder)) - 1
+    return folder / "env".ljust(max(room, 3), "_")
