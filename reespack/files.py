@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
 import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,8 @@ __all__ = [
 ]
 
 _CHUNK = 1 << 20
+_ATTEMPTS = 20
+_PAUSE = 0.1
 
 
 def sha256_bytes(content: bytes) -> str:
@@ -84,18 +88,34 @@ def temporary_folder(parent: Path, prefix: str = ".tmp-") -> Iterator[Path]:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder and all in it, read-only folders too; nothing there is no error."""
+    """Remove a folder and all in it, read-only folders too; nothing there is no error.
+
+    Whoever still writes into it (rattler's threads do, for a moment after an install has failed)
+    is waited for, two seconds at the most.
+    """
     if path.is_symlink() or path.is_file():
         path.unlink()
         return
     shutil.rmtree(path, ignore_errors=True)
-    if path.exists():
-        path.chmod(stat.S_IRWXU)
-        for folder, below, _ in os.walk(path):
-            for name in below:
-                if not Path(folder, name).is_symlink():  # what it leads to is not ours
-                    Path(folder, name).chmod(stat.S_IRWXU)
-        shutil.rmtree(path)
+    for attempt in range(_ATTEMPTS):
+        if not path.exists():
+            return
+        try:
+            _open_folders(path)
+            shutil.rmtree(path)
+        except OSError as error:
+            passing = error.errno in {errno.ENOTEMPTY, errno.ENOENT, errno.EEXIST}
+            if not passing or attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(_PAUSE)
+
+
+def _open_folders(path: Path) -> None:
+    path.chmod(stat.S_IRWXU)
+    for folder, below, _ in os.walk(path):
+        for name in below:
+            if not Path(folder, name).is_symlink():  # what it leads to is not ours
+                Path(folder, name).chmod(stat.S_IRWXU)
 
 
 def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
