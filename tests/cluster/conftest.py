@@ -23,6 +23,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from lab import ACCOUNTS, NUMPY, PACKAGES, Lab, build_options, run
+from slurm import processes_of, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +61,8 @@ def people(folder: Path) -> Iterator[tuple[str, ...]]:
     for name in ACCOUNTS:
         run("useradd", "--create-home", "--home-dir", f"{folder}/{name}", "--shell=/bin/bash", name)
     yield ACCOUNTS
+    for name in ACCOUNTS:
+        wait_for(lambda name=name: not processes_of(name), seconds=20, what=f"{name} runs nothing")
     _remove_accounts()
 
 
@@ -72,7 +75,7 @@ def _others_can_run(given: Path) -> bool:
 
 def _remove_accounts() -> None:
     for name in ACCOUNTS:
-        subprocess.run(["userdel", "--remove", name], capture_output=True, check=False)
+        subprocess.run(["userdel", "--force", "--remove", name], capture_output=True, check=False)
 
 
 @pytest.fixture(scope="session")

@@ -73,14 +73,16 @@ def wait_for(condition: Callable[[], T], *, seconds: float, what: str) -> T:
     raise AssertionError(f"{what}: not within {seconds} s")
 
 
-def processes_of(account: str, word: str) -> list[int]:
-    """Return an account's processes that have `word` among their arguments, the oldest first."""
+def processes_of(account: str, word: str | None = None) -> list[int]:
+    """Return an account's processes, those with `word` among their arguments, the oldest first."""
     uid = pwd.getpwnam(account).pw_uid
     found = []
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             words = (folder / "cmdline").read_bytes().split(b"\0")
-            if folder.name.isdecimal() and folder.stat().st_uid == uid and word.encode() in words:
+            if not folder.name.isdecimal() or folder.stat().st_uid != uid or words == [b""]:
+                continue  # nobody's process, somebody else's, or a zombie
+            if word is None or word.encode() in words:
                 found.append(int(folder.name))
     return sorted(found)
 
