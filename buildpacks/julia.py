@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reespack.buildpack import API, Claim, Contribution, Evidence
+from buildpacks.refusal import Refusal
+from reespack.buildpack import Claim, Evidence
 from reespack.model import Verdict
 
 if TYPE_CHECKING:
-    from reespack.model import Repository, Target
+    from reespack.model import Repository
 
 __all__ = ["Julia"]
 
@@ -16,14 +17,11 @@ _PROJECTS = ("JuliaProject.toml", "Project.toml", "REQUIRE")
 _MANIFESTS = ("JuliaManifest.toml", "Manifest.toml")
 
 
-class Julia:
+class Julia(Refusal):
     """Project.toml, JuliaProject.toml and the older REQUIRE, with their manifests."""
 
     id = "julia"
-    api = API
     files: tuple[str, ...] = (*_PROJECTS, *_MANIFESTS)
-    slot: str | None = None
-    rank = 0
 
     def detect(self, repository: Repository) -> Evidence | None:
         """Apply where one of Julia's project files counts."""
@@ -39,12 +37,3 @@ class Julia:
             ),
             blocking=True,
         )
-
-    def contribute(
-        self,
-        repository: Repository,  # noqa: ARG002 - a refusal reads nothing
-        evidence: Evidence,  # noqa: ARG002
-        target: Target,  # noqa: ARG002
-    ) -> Contribution:
-        """Contribute nothing."""
-        return Contribution()

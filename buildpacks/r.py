@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from buildpacks.refusal import Refusal
 from buildpacks.runtime_txt import R_RUNTIME, runtime_text
-from reespack.buildpack import API, Claim, Contribution, Evidence
+from reespack.buildpack import Claim, Evidence
 from reespack.model import Verdict
 
 if TYPE_CHECKING:
-    from reespack.model import Repository, Target
+    from reespack.model import Repository
 
 __all__ = ["R"]
 
@@ -18,14 +19,11 @@ _REASON = "R repositories are not supported yet"
 _PACKAGE = re.compile(rb"^Package:", re.MULTILINE)
 
 
-class R:
+class R(Refusal):
     """install.R, an R package's DESCRIPTION (in the root only), and `r-...` in runtime.txt."""
 
     id = "r"
-    api = API
     files: tuple[str, ...] = ("install.R", "DESCRIPTION")
-    slot: str | None = None
-    rank = 0
 
     def detect(self, repository: Repository) -> Evidence | None:
         """Apply where one of R's files counts."""
@@ -40,12 +38,3 @@ class R:
             Claim(path=path, verdict=Verdict.REFUSED, reason=_REASON) for path in paths if path
         )
         return Evidence(claims=claims, blocking=True) if claims else None
-
-    def contribute(
-        self,
-        repository: Repository,  # noqa: ARG002 - a refusal reads nothing
-        evidence: Evidence,  # noqa: ARG002
-        target: Target,  # noqa: ARG002
-    ) -> Contribution:
-        """Contribute nothing."""
-        return Contribution()
