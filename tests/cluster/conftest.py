@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from lab import ACCOUNTS, NUMPY, PACKAGES, Lab, build_options, run
-from slurm import processes_of, wait_for
+from accounts import make_account, remove_account
+from lab import NUMPY, PACKAGES, Lab, build_options, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,13 +58,15 @@ def people(folder: Path) -> Iterator[tuple[str, ...]]:
     if os.geteuid() != 0 or not _others_can_run(Path(os.environ["TEST_CLUSTER"])):
         yield (pwd.getpwuid(os.geteuid()).pw_name,)
         return
-    _remove_accounts()
-    for name in ACCOUNTS:
-        run("useradd", "--create-home", "--home-dir", f"{folder}/{name}", "--shell=/bin/bash", name)
-    yield ACCOUNTS
-    for name in ACCOUNTS:
-        wait_for(lambda name=name: not processes_of(name), seconds=20, what=f"{name} runs nothing")
-    _remove_accounts()
+    # Of this run alone: others may be under way on this machine.
+    names = tuple(f"{name}-{secrets.token_hex(4)}" for name in ("ada", "ben"))
+    try:
+        for name in names:
+            make_account(name, home=folder / name)
+        yield names
+    finally:
+        for name in names:
+            remove_account(name)
 
 
 def _others_can_run(given: Path) -> bool:
@@ -71,11 +74,6 @@ def _others_can_run(given: Path) -> bool:
     command = ["runuser", "-u", "nobody", "--", given.absolute() / "venv/bin/python"]
     done = subprocess.run([*command, "-c", "import reespack"], capture_output=True, check=False)
     return done.returncode == 0
-
-
-def _remove_accounts() -> None:
-    for name in ACCOUNTS:
-        subprocess.run(["userdel", "--force", "--remove", name], capture_output=True, check=False)
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ACCOUNTS", "NUMPY", "PACKAGES", "Lab", "build_options", "run"]
+__all__ = ["NUMPY", "PACKAGES", "Lab", "build_options", "run"]
 
 NUMPY = {"alpha": "2.3.5", "beta": "2.2.6"}
 PACKAGES = ("ipykernel", "jupyterhub", "jupyterlab", "pip", "setuptools")
-ACCOUNTS = ("reespack-ada", "reespack-ben")
 
 
 @dataclass(frozen=True)
