@@ -1,19 +1,22 @@
 """The prefix phase: a locked environment, made in a build folder.
 
 The conda half first, then the wheels, then postBuild; nothing that runs in the environment can
-reach a cache, and all that changes conda's files is recorded.
+reach a cache, and all that changes conda's files is recorded. Where nothing runs in it, its files
+are links into the cache.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reespack.errors import InstallError
-from reespack.files import temporary_folder, walk
+from reespack.files import remove_tree, temporary_folder, walk
 from reespack.model import EnvironmentSpec, Note, PlatformLock, Prefix, Repository
+from reespack.prefix.links import CopiesNeeded, may_be_linked
 from reespack.prefix.post_build import PostBuild, run_post_build
 from reespack.prefix.wheels import WheelBuilder
 from reespack.progress import QUIET, Progress
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reespack.channels import ChannelSettings
-    from reespack.model import PipOptions
+    from reespack.model import FileChange, LockedPip, PipOptions
+    from reespack.store import Cache
     from reespack.uv import PackageIndex
 
 __all__ = ["make_prefix"]
@@ -55,9 +59,6 @@ def make_prefix(  # noqa: PLR0913 - the collaborators of a phase
     HashMismatchError and PostBuildError; what was made so far then stays at `path`, for the caller
     to look at or to remove. Programs that were started never outlive the call.
     """
-    from reespack.prefix.conda_half import install_conda
-    from reespack.prefix.conda_meta import write_history, write_state
-    from reespack.prefix.pip_half import install_pip
     from reespack.store import Cache
 
     index = _with_options(index, spec.pip_options, repository)
@@ -67,18 +68,6 @@ def make_prefix(  # noqa: PLR0913 - the collaborators of a phase
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
             raise InstallError(f"{path} is not empty", hint="give a folder of its own")
-        install_conda(
-            spec,
-            lock,
-            path=path,
-            channels=channels,
-            cache=Cache(cache, below=shared_cache),
-            progress=progress,
-        )
-        (path / "conda-meta").mkdir(exist_ok=True)
-        write_history(path, spec.conda, when=when)
-        write_state(path, spec.variables)
-        _make_readable(path)
         with temporary_folder(path.parent, ".work-") as scratch:
             builder = WheelBuilder(
                 prefix=path,
@@ -91,37 +80,110 @@ def make_prefix(  # noqa: PLR0913 - the collaborators of a phase
                 threads=threads,
                 progress=progress,
             )
-            wheels, changes = install_pip(
-                spec,
-                lock,
+            work = _Work(
+                spec=spec,
+                lock=lock,
                 path=path,
                 repository=repository,
-                builder=builder,
+                channels=channels,
                 index=index,
+                cache=Cache(cache, below=shared_cache),
                 scratch=scratch,
+                builder=builder,
+                when=when,
+                timeout=timeout,
                 progress=progress,
             )
-            post = PostBuild()
-            if spec.post_build is not None:
-                post = run_post_build(
-                    spec.post_build,
-                    path=path,
-                    repository=repository,
-                    builder=builder,
-                    index=index,
-                    scratch=scratch,
-                    timeout=timeout,
-                    progress=progress,
-                )
-        _make_readable(path)
-    return Prefix(
-        path=path,
-        lock=lock,
-        wheels=wheels,
-        changes=(*changes, *post.changes),
-        leftovers=post.leftovers,
-        notes=tuple(_placeless(note, scratch) for note in post.notes),
-    )
+            if may_be_linked(spec, lock):
+                try:
+                    return work.make(linked=True)
+                except CopiesNeeded:
+                    progress.detail("files of the environment are written to: starting with copies")
+                    remove_tree(path)
+                    path.mkdir()
+            return work.make(linked=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What an environment is made of, and with what."""
+
+    spec: EnvironmentSpec
+    lock: PlatformLock
+    path: Path
+    repository: Repository
+    channels: ChannelSettings
+    index: PackageIndex
+    cache: Cache
+    scratch: Path
+    builder: WheelBuilder
+    when: int
+    timeout: float | None
+    progress: Progress
+
+    def make(self, *, linked: bool) -> Prefix:
+        """Install both halves and run postBuild; raise CopiesNeeded when links will not do."""
+        self._install_conda(linked=linked)
+        wheels, changes = self._install_pip(linked=linked)
+        post = self._run_post_build()
+        if not linked:
+            _make_readable(self.path)
+        return Prefix(
+            path=self.path,
+            lock=self.lock,
+            wheels=wheels,
+            changes=(*changes, *post.changes),
+            leftovers=post.leftovers,
+            notes=tuple(_placeless(note, self.scratch) for note in post.notes),
+        )
+
+    def _install_conda(self, *, linked: bool) -> None:
+        from reespack.prefix.conda_half import install_conda
+        from reespack.prefix.conda_meta import write_history, write_state
+
+        install_conda(
+            self.spec,
+            self.lock,
+            path=self.path,
+            channels=self.channels,
+            cache=self.cache,
+            linked=linked,
+            progress=self.progress,
+        )
+        (self.path / "conda-meta").mkdir(exist_ok=True)
+        write_history(self.path, self.spec.conda, when=self.when)
+        write_state(self.path, self.spec.variables)
+        if not linked:  # modes are the cache's then, and what is packed has modes of its own
+            _make_readable(self.path)
+
+    def _install_pip(self, *, linked: bool) -> tuple[tuple[LockedPip, ...], tuple[FileChange, ...]]:
+        from reespack.prefix.pip_half import install_pip
+
+        return install_pip(
+            self.spec,
+            self.lock,
+            path=self.path,
+            repository=self.repository,
+            builder=self.builder,
+            index=self.index,
+            linked=linked,
+            scratch=self.scratch,
+            progress=self.progress,
+        )
+
+    def _run_post_build(self) -> PostBuild:
+        if self.spec.post_build is None:
+            return PostBuild()
+        return run_post_build(
+            self.spec.post_build,
+            path=self.path,
+            repository=self.repository,
+            builder=self.builder,
+            index=self.index,
+            scratch=self.scratch,
+            timeout=self.timeout,
+            progress=self.progress,
+        )
 
 
 def _placeless(note: Note, scratch: Path) -> Note:

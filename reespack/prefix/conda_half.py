@@ -25,6 +25,7 @@ from reespack.channels import (
 from reespack.errors import HashMismatchError, InstallError
 from reespack.files import remove_tree, temporary_folder, write_atomic
 from reespack.prefix.conda_meta import records as installed_records
+from reespack.prefix.links import CopiesNeeded, require_no_scripts, script_of
 from reespack.prefix.package_cache import CachedPackages, local_archive, open_package_cache
 
 if TYPE_CHECKING:
@@ -51,22 +52,30 @@ def install_conda(  # noqa: PLR0913 - the collaborators of a phase
     path: Path,
     channels: ChannelSettings,
     cache: Cache,
+    linked: bool,
     progress: Progress,
 ) -> None:
     """Install the locked conda packages into the empty folder `path`.
 
-    Files are copies of the cache's (or reflinks), never hard links: whatever pip, postBuild or a
-    later phase writes into the environment cannot reach the cache. Post-link scripts run, as
-    conda runs them: without, packages that finish their installation there would be broken.
+    Files are copies of the cache's (or reflinks): whatever pip, postBuild or a later phase writes
+    into the environment cannot reach the cache. Post-link scripts run, as conda runs them:
+    without, packages that finish their installation there would be broken.
 
-    Raises InstallError, and HashMismatchError for a package that is not the locked one.
+    With `linked`, they are hard links where the file system has them, and there are no post-link
+    scripts: CopiesNeeded is raised for a package with one. Raises InstallError, and
+    HashMismatchError for a package that is not the locked one.
     """
     packages = open_package_cache(cache)
     sources = {package.url: _source(package.url, channels) for package in lock.conda}
     packages.use(lock.conda)
+    if linked and any(
+        packages.unpacked(p).joinpath(script_of(p.name)).exists() for p in lock.conda
+    ):
+        raise CopiesNeeded
     work = _Installation(
         spec=spec,
         lock=lock,
+        linked=linked,
         packages=packages,
         channels=channels,
         sources=sources,
@@ -83,6 +92,8 @@ def install_conda(  # noqa: PLR0913 - the collaborators of a phase
             work.install_into(path, missing if packages.flock else work.fetched(missing))
     # rattler marks the environment as a cache, which tar and backups would then leave out.
     (path / "CACHEDIR.TAG").unlink(missing_ok=True)
+    if linked:
+        require_no_scripts(path)  # of packages that were not in the cache before
 
 
 def _source(url: str, channels: ChannelSettings) -> str:
@@ -114,6 +125,7 @@ class _Installation:
 
     spec: EnvironmentSpec
     lock: PlatformLock
+    linked: bool
     packages: CachedPackages
     channels: ChannelSettings
     sources: dict[str, str]
@@ -165,7 +177,7 @@ class _Installation:
         from reespack.prefix.reporters import Installing
 
         config = Config()
-        config.set("allow-hard-links", "false")
+        config.set("allow-hard-links", "true" if self.linked else "false")
         config.set("allow-ref-links", "true")
         records = [
             _bare_record(one, self.sources[one.url])
@@ -190,7 +202,7 @@ class _Installation:
                 platform=Subdir(self.lock.platform),
                 client=client(self.channels),
                 config=config,
-                execute_link_scripts=True,
+                execute_link_scripts=not self.linked,
                 # The binding takes the inner objects (py-rattler 0.28), unlike its signature.
                 requested_specs=[MatchSpec(spec)._match_spec for spec in requested],  # noqa: SLF001
                 reporter=reporter,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
 from dataclasses import dataclass
@@ -22,11 +23,12 @@ from reespack.prefix.distributions import (
     normalized,
     replace_direct_url,
 )
+from reespack.prefix.links import CopiesNeeded, move_into
 from reespack.prefix.sources import GitSource, local_path
 from reespack.uv import run_uv
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from reespack.model import EnvironmentSpec, LockedPip, PlatformLock, Repository
@@ -71,13 +73,15 @@ def install_pip(  # noqa: PLR0913 - the collaborators of a phase
     repository: Repository,
     builder: WheelBuilder,
     index: PackageIndex,
+    linked: bool,
     scratch: Path,
     progress: Progress,
 ) -> tuple[tuple[LockedPip, ...], tuple[FileChange, ...]]:
     """Install the locked Python distributions over the conda half.
 
     Returns them with the sha256 of the wheel that was installed, and what became of conda's files:
-    a distribution that conda had brought is removed as pip would remove it, its record stays.
+    a distribution that conda had brought is removed as pip would remove it, its record stays. When
+    that must not be, since conda's files are `linked`, CopiesNeeded is raised.
     Raises InstallError, and HashMismatchError naming package, expected and got.
     """
     if not lock.pip:
@@ -89,11 +93,18 @@ def install_pip(  # noqa: PLR0913 - the collaborators of a phase
         )
     wheels = [_wheel(package, builder, repository) for package in lock.pip]
     owned = conda_files(path)
-    before = take_snapshot(path)
-    _remove_unrecorded({normalized(package.name) for package in lock.pip}, path, owned)
+    names = {normalized(package.name) for package in lock.pip}
+    if linked and any(one.name in names for one in distributions(path)):
+        raise CopiesNeeded
+    before = {} if linked else take_snapshot(path)
+    _remove_unrecorded(names, path, owned)
+    apart = scratch / "wheels" if linked else None
     with progress.task("installing wheels", total=len(wheels)) as advance:
-        install_wheels(wheels, path=path, index=index, scratch=scratch, progress=progress)
+        install_wheels(
+            wheels, path=path, apart=apart, index=index, scratch=scratch, progress=progress
+        )
         advance(len(wheels))
+    differing = list(move_into(path, apart, owned)) if apart else []
     installed = {normalized(wheel.package.name): wheel.package for wheel in wheels}
     asked = {normalized(one.name) for one in spec.pip if one.name}
     found = [one for one in distributions(path) if one.name in installed]
@@ -104,34 +115,47 @@ def install_pip(  # noqa: PLR0913 - the collaborators of a phase
     missing = sorted(set(installed) - {one.name for one in found})
     if missing:
         raise InstallError(f"uv did not install {', '.join(missing)}", hint="this is a bug")
-    digests = {name: file.sha256 for name, file in owned.items()}
-    differing = compare(before, take_snapshot(path), path, known=digests.get)
+    if not linked:
+        digests = {name: file.sha256 for name, file in owned.items()}
+        every = compare(before, take_snapshot(path), path, known=digests.get)
+        differing = [pair for pair in every if pair[0] in owned]
     return (
         tuple(wheel.package for wheel in wheels),
-        _attributed([pair for pair in differing if pair[0] in owned], found, path, owned),
+        _attributed(differing, found, path, owned),
     )
 
 
-def install_wheels(
+def install_wheels(  # noqa: PLR0913 - what uv is told, and how
     wheels: Sequence[Wheel],
     *,
     path: Path,
     index: PackageIndex,
     scratch: Path,
     progress: Progress,
+    apart: Path | None = None,
 ) -> None:
     """Have uv install exactly these wheels into `path`, from copies, with hashes checked.
 
-    A URL that cannot be reached (a lock made where there is no mirror) is looked for in the index
-    by its name, version and hash.
+    What is to lie in `path` is put into the folder `apart`, when that is given. A URL that cannot
+    be reached (a lock made where there is no mirror) is looked for in the index by its name,
+    version and hash.
     """
-    done = _uv_install(wheels, path, index, scratch, progress, by_url=True)
+    ask = functools.partial(
+        _uv_install,
+        wheels,
+        path=path,
+        apart=apart,
+        index=index,
+        scratch=scratch,
+        on_output=progress.detail,
+    )
+    done = ask(by_url=True)
     if done.ok:
         return
     _raise_mismatch(done)
     if not index.offline and any(wheel.file is None and wheel.package.sha256 for wheel in wheels):
         progress.detail("not all URLs of the lock can be reached; asking the index by hash")
-        second = _uv_install(wheels, path, index, scratch, progress, by_url=False)
+        second = ask(by_url=False)
         if second.ok:
             return
         _raise_mismatch(second)
@@ -185,11 +209,12 @@ def _wheel(package: LockedPip, builder: WheelBuilder, repository: Repository) ->
 
 def _uv_install(  # noqa: PLR0913 - see install_wheels
     wheels: Sequence[Wheel],
+    *,
     path: Path,
+    apart: Path | None,
     index: PackageIndex,
     scratch: Path,
-    progress: Progress,
-    *,
+    on_output: Callable[[str], None],
     by_url: bool,
 ) -> Completed:
     requirements = scratch / "requirements.txt"
@@ -203,11 +228,12 @@ def _uv_install(  # noqa: PLR0913 - see install_wheels
          # Copies: a link would let whatever runs in the environment write into uv's cache.
          "--link-mode", "copy", "--no-compile-bytecode",
          # The environment is ours alone, whatever an EXTERNALLY-MANAGED file in it says.
-         "--break-system-packages", "--requirements", requirements],
+         "--break-system-packages", "--requirements", requirements,
+         *(("--prefix", apart) if apart else ())],
         index=index,
         cwd=scratch,
         env=neutral(os.environ),
-        on_output=progress.detail,
+        on_output=on_output,
     )  # fmt: skip
 
 

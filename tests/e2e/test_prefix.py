@@ -19,6 +19,7 @@ import sys
 import tarfile
 import textwrap
 import threading
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -292,15 +293,19 @@ def test_a_lock_alone_gives_what_a_solve_gives(bench: Bench) -> None:
     assert history[-1] == f"# update specs: {json.dumps(specs)}"
     assert len([line for line in history if line.startswith("+")]) == len(known)
 
-    # Everybody may read it, and nothing is shared with the cache.
     bench.run("jupyter", "kernelspec", "list")  # the entry point of a noarch package
     assert not (bench.path / "CACHEDIR.TAG").exists()
-    for path, entry in walk(bench.path):
+    links = [path.readlink() for path in bench.path.rglob("*") if path.is_symlink()]
+    assert links
+    assert not [link for link in links if link.is_absolute()]
+
+
+def require_copies(root: Path) -> None:
+    """Everybody may read it, and nothing is shared with the cache."""
+    for path, entry in walk(root):
         status = entry.stat(follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
             assert stat.S_IMODE(status.st_mode) == 0o755, path
-        elif stat.S_ISLNK(status.st_mode):
-            assert not Path(entry.path).readlink().is_absolute(), path
         elif stat.S_ISREG(status.st_mode):
             assert stat.S_IMODE(status.st_mode) in {0o644, 0o755}, path
             assert status.st_nlink == 1, path
@@ -395,6 +400,55 @@ def test_post_link_scripts_run_as_with_conda(bench: Bench) -> None:
     assert (bench.path / "share/linked").read_text() == "linker\n"
 
 
+def test_a_post_link_script_writes_into_copies(bench: Bench) -> None:
+    script = b'#!/bin/bash\necho more >> "$PREFIX/share/x"\n'
+    conda_package(bench.handmade, "writer", {"bin/.writer-post-link.sh": script, "share/x": b"x"})
+    conda = bench.conda("writer")
+    for name in ("not in the cache", "in the cache"):
+        bench.make(conda, name=name)
+        assert (bench.path / "share/x").read_text() == "xmore\n"
+        assert (bench.cache / "packages/writer-1.0-0/share/x").read_text() == "x"
+
+
+def test_where_nothing_runs_files_are_links_and_the_rest_is_the_same(bench: Bench) -> None:
+    conda = bench.with_python("ipykernel")
+    six = from_index("six==1.17.0", bench.python)
+    bench.make(conda, [six], name="links")
+    linked, links = contents(bench.path), bench.path
+    bench.make(conda, [six], name="copie", post_build="#!/bin/sh\n")
+    copied = contents(bench.path)
+    names = {path for path in linked if (links / path).stat().st_nlink > 1}
+    assert len(names) > len(linked) // 2
+    assert not [path for path in names if "/six" in path or path.startswith("conda-meta/")]
+    differ = {
+        path for path in linked.keys() | copied.keys() if linked.get(path) != copied.get(path)
+    }
+    # Records name the folder and say how files were linked; scripts start with the folder's path.
+    assert {path for path in differ if not path.startswith(("conda-meta/", "bin/"))} <= {
+        path for path in differ if str(links).encode() in (links / path).read_bytes()
+    }
+
+
+def test_headers_of_a_wheel_lie_where_they_would_without_links(bench: Bench) -> None:
+    name = "heads-1.0.dist-info"
+    files = {
+        "heads-1.0.data/headers/heads.h": b"#define HEADS 1\n",
+        f"{name}/METADATA": b"Metadata-Version: 2.1\nName: heads\nVersion: 1.0\n",
+        f"{name}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    rows = [*(f"{path},," for path in files), f"{name}/RECORD,,"]
+    wheel = bench.top / "heads-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, content in {**files, f"{name}/RECORD": "\n".join(rows).encode()}.items():
+            archive.writestr(path, content)
+    package = LockedPip(
+        name="heads", version="1.0", url=wheel.name, kind="wheel", sha256=sha256_file(wheel)
+    )
+    bench.make(bench.with_python(), [package])
+    (header,) = bench.path.rglob("heads.h")
+    assert header.parent.parent == bench.path / "include" / f"python{bench.python}"
+
+
 def test_a_failing_post_link_script_is_an_error(bench: Bench) -> None:
     conda_package(bench.handmade, "broken", {"bin/.broken-post-link.sh": b"#!/bin/sh\nexit 1\n"})
     with pytest.raises(InstallError, match="post-link script of broken failed"):
@@ -469,8 +523,9 @@ def test_wheels_are_installed_as_pip_would_from_an_index(bench: Bench) -> None:
     assert "direct_url" not in (metadata / "RECORD").read_text()
 
 
-def test_an_overriding_distribution_takes_the_place_of_condas(bench: Bench) -> None:
-    attrs = dataclasses.replace(from_index("attrs==24.2.0", bench.python), overrides=True)
+@pytest.mark.parametrize("known", [True, False])
+def test_an_overriding_distribution_takes_the_place_of_condas(bench: Bench, known: bool) -> None:
+    attrs = dataclasses.replace(from_index("attrs==24.2.0", bench.python), overrides=known)
     prefix = bench.make(bench.with_python("attrs"), [attrs])
     version = "import importlib.metadata as m; print(m.version('attrs'))"
     assert bench.run("python", "-c", version) == "24.2.0"
@@ -604,6 +659,16 @@ def test_all_that_post_build_does_is_reported_and_none_of_it_reaches_the_cache(
     )
     assert prefix.leftovers == ("left",)
     assert contents(bench.cache / "packages") == before
+    require_copies(bench.path)
+
+
+def test_copies_can_be_read_by_all_whatever_the_umask(bench: Bench) -> None:
+    before = os.umask(0o077)
+    try:
+        bench.make(bench.with_python("ipykernel"), post_build="#!/bin/sh\n")
+    finally:
+        os.umask(before)
+    require_copies(bench.path)
 
 
 def test_an_editable_install_becomes_a_real_one(bench: Bench) -> None:
