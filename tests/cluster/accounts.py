@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
-from slurm import processes_of, wait_for
+from slurm import processes_of
+
+from testbed.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +26,7 @@ def make_account(name: str, *, home: Path) -> None:
 def remove_account(name: str) -> None:
     """Remove an account and its home folder, once nothing of it runs any more."""
     if subprocess.run(["id", name], capture_output=True, check=False).returncode == 0:
-        wait_for(lambda: not processes_of(name), seconds=20, what=f"{name} runs nothing")
+        wait_for(lambda: not processes_of(name), seconds=60, what=f"{name} runs nothing")
         _run("userdel", "--remove", name)
 
 
@@ -33,5 +35,5 @@ def _run(*command: str) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return None if done.returncode in _LOCKED else done
 
-    done = wait_for(ended, seconds=30, what=f"{command[0]} may change the list of accounts")
+    done = wait_for(ended, seconds=120, what=f"{command[0]} may change the list of accounts")
     assert done.returncode == 0, f"{command}: {done.stderr}"

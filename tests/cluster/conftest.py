@@ -20,17 +20,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from accounts import make_account, remove_account
 from lab import NUMPY, PACKAGES, Lab, build_options, run
 
+from testbed.waiting import wait_for
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hub import Hub
     from slurm import Slurm
+
+    from testbed.hub import Hub
 
 
 if "TEST_CLUSTER" not in os.environ:
@@ -40,16 +44,17 @@ if "TEST_CLUSTER" not in os.environ:
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
     """Return this run's folder: not pytest's own, since other accounts' jobs look into it."""
-    folder = Path(tempfile.mkdtemp(prefix="reespack-cluster-", dir=_roomy()))
+    roomy = os.environ.get("PYTEST_DEBUG_TEMPROOT", "/var/tmp")  # noqa: S108 - tests/conftest.py
+    folder = Path(tempfile.mkdtemp(prefix="reespack-cluster-", dir=roomy))
     folder.chmod(0o755)
     yield folder
-    shutil.rmtree(folder)
+    wait_for(lambda: _removed(folder), seconds=60, what=f"{folder} is gone")
 
 
-def _roomy() -> str:
-    shared = Path("/dev/shm")  # noqa: S108 - a folder of a random name is made there
-    roomy = shared.is_dir() and shutil.disk_usage(shared).free > 6 << 30
-    return str(shared) if roomy else "/var/tmp"  # noqa: S108
+def _removed(folder: Path) -> bool:
+    """Remove a folder, in which somebody may still be writing."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +91,8 @@ def lab(folder: Path, people: tuple[str, ...]) -> Lab:
         folder=folder,
         builder=os.environ.get("TEST_BUILDER", sys.executable),
         people=people,
+        password=secrets.token_hex(8),
+        admin_password=secrets.token_hex(24),
         environ={
             **{k: v for k, v in os.environ.items() if not k.startswith("SLURM_")},
             "REESPACK_CACHE": str(given / "cache"),
@@ -99,11 +106,12 @@ def channel(lab: Lab) -> Path:
     """Return a conda channel with two versions of numpy, made once and kept."""
     channel = Path(os.environ.get("TEST_CHANNEL", lab.given / "channel"))
     done = channel / f".numpy-{'-'.join(NUMPY.values())}"
-    if not done.exists():
-        first, second = (f"numpy=={version}" for version in NUMPY.values())
-        for wanted in ((*PACKAGES, first), (second,)):
-            run(lab.builder, "-m", "reespack", "channel", "create", str(channel), *wanted)
-        done.touch()
+    with FileLock(channel.with_suffix(".lock")):  # two runs may share what the set-up has filled
+        if not done.exists():
+            first, second = (f"numpy=={version}" for version in NUMPY.values())
+            for wanted in ((*PACKAGES, first), (second,)):
+                run(lab.builder, "-m", "reespack", "channel", "create", str(channel), *wanted)
+            done.touch()
     return channel
 
 
@@ -204,18 +212,20 @@ def local_hub(lab: Lab, catalog: Path) -> Iterator[Hub]:
 
 @contextlib.contextmanager
 def _running_hub(lab: Lab, catalog: Path, name: str, environ: dict[str, str]) -> Iterator[Hub]:
-    from hub import Hub
+    from testbed.hub import Hub
 
     folder = lab.folder / name
     folder.mkdir(mode=0o700)
     environ = {key: value for key, value in environ.items() if key != "REESPACK_CACHE"}
     hub = Hub(
         folder,
-        venv=lab.given / "venv",
-        proxy=lab.given / "proxy" / "node_modules" / ".bin" / "configurable-http-proxy",
+        config=Path(__file__).with_name("jupyterhub_config.py"),
+        installed=lab.given,
         environ={
             **environ,
             "TEST_USERS": ",".join(lab.people),
+            "TEST_PASSWORD": lab.password,
+            "TEST_ADMIN_PASSWORD": lab.admin_password,
             "REESPACK_HUB_CATALOG": str(catalog),
         },
     )

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 c = get_config()  # noqa: F821 - the Hub defines it
-folder = Path(os.environ["TEST_FOLDER"])
+folder = Path(os.environ["HUB_FOLDER"])
 
 page = (Path(__file__).resolve().parents[2] / "docs" / "hub.md").read_text(encoding="utf-8")
 block = re.search(r"```python title=\"jupyterhub_config.py\"\n(.*?)```", page, re.DOTALL)
@@ -14,10 +14,10 @@ if "TEST_SPAWNER" in os.environ:
     code = code.replace("batchspawner.SlurmSpawner", os.environ["TEST_SPAWNER"])
 exec(compile(code, "docs/hub.md", "exec"))  # noqa: S102 - our own page
 
-c.JupyterHub.bind_url = os.environ["TEST_URL"]
-c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{os.environ['TEST_HUB_PORT']}"
-c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{os.environ['TEST_PROXY_PORT']}"
-c.ConfigurableHTTPProxy.command = [os.environ["TEST_PROXY"]]
+c.JupyterHub.bind_url = os.environ["HUB_URL"]
+c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{os.environ['HUB_PORT']}"
+c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{os.environ['HUB_PROXY_PORT']}"
+c.ConfigurableHTTPProxy.command = [os.environ["HUB_PROXY"]]
 c.ConfigurableHTTPProxy.pid_file = str(folder / "proxy.pid")
 c.JupyterHub.db_url = f"sqlite:///{folder}/hub.sqlite"
 c.JupyterHub.cookie_secret_file = str(folder / "cookie_secret")
@@ -28,7 +28,7 @@ c.Authenticator.allowed_users = set(os.environ["TEST_USERS"].split(","))
 c.Authenticator.admin_users = {"admin"}
 c.JupyterHub.load_groups = {"ice": {"users": [os.environ["TEST_USERS"].split(",")[0]]}}
 c.JupyterHub.allow_named_servers = True
-c.JupyterHub.services = [{"name": "tests", "api_token": os.environ["TEST_TOKEN"]}]
+c.JupyterHub.services = [{"name": "tests", "api_token": os.environ["HUB_TOKEN"]}]
 c.JupyterHub.load_roles = [
     {
         "name": "tests",
@@ -36,7 +36,9 @@ c.JupyterHub.load_roles = [
         "scopes": ["admin:users", "admin:servers", "access:servers"],
     }
 ]
-c.BatchSpawnerBase.startup_poll_interval = 0.2
+c.BatchSpawnerBase.startup_poll_interval = 0.1
+# "localhost" may be ::1 to the proxy, where no server listens.
+c.BatchSpawnerRegexStates.state_exechost_exp = "127.0.0.1"
 c.Spawner.env_keep = ["PATH", "LANG", "SLURM_CONF"]
 if os.geteuid() != 0:
     c.BatchSpawnerBase.exec_prefix = ""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NUMPY", "PACKAGES", "Lab", "build_options", "run"]
 
-NUMPY = {"alpha": "2.3.5", "beta": "2.2.6"}
+NUMPY = {"alpha": "2.2.6", "beta": "2.1.3"}  # both are there for Python 3.10 to 3.13
 PACKAGES = ("ipykernel", "jupyterhub", "jupyterlab", "pip", "setuptools")
 
 
@@ -23,6 +23,8 @@ class Lab:
     folder: Path
     builder: str
     people: tuple[str, ...]
+    password: str
+    admin_password: str
     environ: dict[str, str]
 
     @property

@@ -6,21 +6,18 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
-import time
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from testbed.waiting import free_port, wait_for
 
-T = TypeVar("T")
+__all__ = ["Slurm", "processes_of"]
 
-__all__ = ["Slurm", "free_port", "processes_of", "wait_for"]
-
-NODE = "localhost"  # every machine can resolve it, and it is where the servers listen
+NODE = "localhost"  # every machine can resolve it
+_STARTS = 3
+"""How often the daemons are started: another process may take their port in between."""
 
 CONF = """\
 ClusterName=reespack
@@ -55,34 +52,17 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on at the moment."""
-    with closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def wait_for(condition: Callable[[], T], *, seconds: float, what: str) -> T:
-    """Return what `condition` returns as soon as that is true; fail after some seconds."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"{what}: not within {seconds} s")
-
-
-def processes_of(account: str, word: str | None = None) -> list[int]:
-    """Return an account's processes, those with `word` among their arguments, the oldest first."""
+def processes_of(account: str, *words_wanted: str) -> list[int]:
+    """Return an account's processes with these words among their arguments, the oldest first."""
+    wanted = set(words_wanted)
     uid = pwd.getpwnam(account).pw_uid
     found = []
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            if not folder.name.isdecimal() or folder.stat().st_uid != uid or words == [b""]:
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if not folder.name.isdecimal() or folder.stat().st_uid != uid or words == [""]:
                 continue  # nobody's process, somebody else's, or a zombie
-            if word is None or word.encode() in words:
+            if wanted <= set(words):
                 found.append(int(folder.name))
     return sorted(found)
 
@@ -99,13 +79,25 @@ class Slurm:
         }
 
     def start(self) -> None:
-        folder = self.folder
-        for name in ("state", "spool", "munge"):
-            (folder / name).mkdir(parents=True, mode=0o755)
+        self.folder.mkdir(mode=0o755)
         self._start_munge()
-        (folder / "slurm.conf").write_text(
+        for _ in range(_STARTS):
+            for name in ("state", "spool"):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+                (self.folder / name).mkdir(mode=0o755)
+            self._start_daemons()
+            if wait_for(self._state, seconds=90, what="Slurm's node is idle") == "idle":
+                return
+            self._end("slurmd", "slurmctld")
+        raise AssertionError(self._logs())
+
+    def _start_daemons(self) -> None:
+        for log in self.folder.glob("*.log"):
+            log.unlink()
+        conf = self.folder / "slurm.conf"
+        conf.write_text(
             CONF.format(
-                folder=folder,
+                folder=self.folder,
                 host=socket.gethostname().partition(".")[0],
                 node=NODE,
                 user=pwd.getpwuid(os.geteuid()).pw_name,
@@ -113,23 +105,29 @@ class Slurm:
                 node_port=free_port(),
             )
         )
-        self.run("slurmctld", "-f", f"{folder}/slurm.conf")
-        self.run("slurmd", "-f", f"{folder}/slurm.conf", "-N", NODE)
-        wait_for(
-            lambda: self.run("sinfo", "-h", "-o", "%T", check=False).strip() == "idle",
-            seconds=20,
-            what="Slurm's node is idle",
-        )
+        self.run("slurmctld", "-f", str(conf))
+        self.run("slurmd", "-f", str(conf), "-N", NODE)
+
+    def _state(self) -> str:
+        """Return "idle", "ended", or nothing while neither is true."""
+        if "fatal:" in self._logs():  # as when another process has taken a port
+            return "ended"
+        return self.run("sinfo", "-h", "-o", "%T", check=False).strip().replace("idle*", "")
+
+    def _logs(self) -> str:
+        logs = self.folder.glob("*.log")
+        return "".join(log.read_text(errors="replace") for log in sorted(logs))
 
     def _start_munge(self) -> None:
         munge = self.folder / "munge"
+        munge.mkdir(mode=0o755)
         (munge / "key").write_bytes(os.urandom(1024))
         (munge / "key").chmod(0o400)
         as_munge: list[str] = []
         if os.geteuid() == 0:  # munged trusts no folder that root does not keep to itself
             subprocess.run(["chown", "-R", "munge", munge], check=True)
             as_munge = ["runuser", "-u", "munge", "--"]
-        files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log"}
+        files = {"key-file": "key", "socket": "socket", "pid-file": "munged.pid", "log-file": "log"}
         options = [f"--{name}={munge / file}" for name, file in files.items()]
         self.run(*as_munge, "munged", *options, f"--seed-file={munge}/seed", "--num-threads=4")
 
@@ -150,15 +148,19 @@ class Slurm:
         """End all jobs and the three daemons, and wait until they are gone."""
         for line in self.jobs():
             self.run("scancel", line.split()[0], check=False)
-        wait_for(lambda: not self.jobs(), seconds=20, what="no job is left")
-        files = [self.folder / name for name in ("slurmd.pid", "slurmctld.pid", "munge/pid")]
-        for file in files:
+        wait_for(lambda: not self.jobs(), seconds=60, what="no job is left")
+        self._end("slurmd", "slurmctld", "munge/munged")
+
+    def _end(self, *names: str) -> None:
+        for name in names:
+            file = self.folder / f"{name}.pid"
             if not file.exists():
                 continue
             pid = int(file.read_text())
-            os.kill(pid, 15)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
             # Not kill -0: whatever is process 1 here may not reap.
-            wait_for(lambda pid=pid: _is_gone(pid), seconds=10, what=f"{file.name} is gone")
+            wait_for(lambda pid=pid: _is_gone(pid), seconds=60, what=f"{name} is gone")
 
 
 def _is_gone(pid: int) -> bool:

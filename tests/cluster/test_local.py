@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from lab import NUMPY
 
 if TYPE_CHECKING:
-    from hub import Hub
     from lab import Lab
+
+    from testbed.hub import Hub
 
 
 def test_a_local_process_runs_from_the_archive(local_hub: Hub, lab: Lab) -> None:

@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab import NUMPY, run
-from slurm import processes_of, wait_for
+from slurm import processes_of
+
+from testbed.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hub import Hub
     from lab import Lab
     from slurm import Slurm
+
+    from testbed.hub import Hub
 
 CODE = """
 import getpass, json, os, sys, numpy
@@ -84,13 +87,14 @@ def test_without_a_choice_the_default_is_taken(hub: Hub, lab: Lab) -> None:
 
 
 def test_a_job_that_is_killed_while_it_unpacks_leaves_nothing_in_the_way(
-    hub: Hub, lab: Lab
+    hub: Hub, lab: Lab, archives: dict[str, Path]
 ) -> None:
     user, store = lab.people[0], lab.stores / "again"
 
     def kill_when_it_unpacks() -> None:
-        wait_for(lambda: list(store.glob(".*.part.*")), seconds=30, what="unpacking has begun")
-        for process in processes_of(user, "singleuser"):  # the first is the others' parent
+        wait_for(lambda: list(store.glob(".*.part.*")), seconds=60, what="unpacking has begun")
+        archive = str(archives["alpha"])  # of this run alone, whoever else runs servers
+        for process in processes_of(user, "singleuser", archive):  # the first is their parent
             os.kill(process, signal.SIGKILL)
 
     killer = threading.Thread(target=kill_when_it_unpacks)

@@ -6,79 +6,25 @@ import contextlib
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
-from packed import make_archive
 
-from reespack.files import sha256_file, walk
-from reespack.installing import collect, install, open_stores
-from reespack.store_settings import StoreSettings
+from testbed.killing import REESPACK, Killer, Lab, compile_library, contents
+from testbed.small_archive import make_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reespack.model import Archive
 
-TESTS = Path(__file__).parents[1]
+TOP = Path(__file__).parents[2]
 NOBODY = 65534
-REESPACK = (sys.executable, "-m", "reespack")
-
-
-class Lab(NamedTuple):
-    """An archive, a store, and a folder for everything else."""
-
-    archive: Archive
-    store: Path
-    folder: Path
-
-    @property
-    def run_script(self) -> Path:
-        return self.archive.path.with_name("small.run.sh")
-
-    @property
-    def environment(self) -> Path:
-        return self.store / self.archive.sha256[:16]
-
-    def environ(self, **more: str) -> dict[str, str]:
-        return {"REESPACK_STORE": str(self.store), "HOME": str(self.folder), **more}
-
-    def words(self, way: str, *command: str) -> list[str]:
-        ways = {
-            "python": [*REESPACK, "exec", str(self.archive.path), "--"],
-            "sh": ["/bin/sh", str(self.run_script)],
-        }
-        return [*ways[way], *command]
-
-    def start(self, *words: str, **more: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            words,
-            env=self.environ(**more),
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, *words: str, **more: str) -> tuple[int, str, str]:
-        process = self.start(*words, **more)
-        out, err = process.communicate(timeout=120)
-        return process.returncode, out, err
-
-    def collect(self) -> list[str]:
-        """Remove all that nobody uses, and return the names of what is left."""
-        collect(self.store, wanted=lambda _: False)
-        return sorted(path.name for path in self.store.iterdir())
-
-    def stores(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 - Stores
-        return open_stores(StoreSettings(store=self.store))
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +42,8 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("cc") is None:
         pytest.skip("there is no C compiler")
     folder = tmp_path_factory.mktemp("lib")
-    for name in ("kill_at", "no_flock"):
-        library = ["-shared", "-fPIC", "-o", folder / f"{name}.so", TESTS / f"{name}.c", "-ldl"]
-        subprocess.run(["cc", *library], check=True)
+    for source in ("testbed/kill_at.c", "tests/no_flock.c"):
+        compile_library(TOP / source, folder)
     return folder
 
 
@@ -185,107 +130,29 @@ def test_of_sixty_four_at_once_one_unpacks(lab: Lab, libraries: Path, flock: boo
 # --- killed ------------------------------------------------------------------------------------
 
 
-def contents(folder: Path) -> dict[str, str]:
-    """Return everything in a folder, by its path; files by their mode and sum."""
-    found = {}
-    for path, entry in walk(folder):
-        if entry.is_symlink():
-            found[path] = str(Path(entry.path).readlink())
-        elif entry.is_file():
-            mode = entry.stat().st_mode & 0o777
-            found[path] = f"{mode:o} {sha256_file(Path(entry.path))}"
-    return found
-
-
-class Killer(NamedTuple):
-    """Kills what it starts before the Nth call that changes a file of the store."""
-
-    lab: Lab
-    library: Path
-
-    def run(self, at: int, *words: str) -> bool:
-        """Run a command; say whether it was killed."""
-        counter = self.lab.folder / "counter"
-        counter.write_bytes(struct.pack("i", 0))
-        status, _, err = self.lab.run(
-            *words,
-            LD_PRELOAD=str(self.library),
-            KILL_AT=str(at),
-            KILL_COUNTER=str(counter),
-            KILL_BELOW=str(self.lab.store),
-        )
-        assert status in {0, -signal.SIGKILL}, err
-        return status != 0
-
-
 @pytest.fixture
 def killer(lab: Lab, libraries: Path) -> Killer:
-    return Killer(lab, libraries / "kill_at.so")
-
-
-def recovers(lab: Lab, whole: dict[str, str], way: str) -> None:
-    """Hold a store to what it must be after a process was killed, and after the next one."""
-    if lab.environment.exists():
-        assert contents(lab.environment).keys() == whole.keys()
-    status, out, err = lab.run(*lab.words(way, "where"))
-    assert (status, out) == (0, f"{lab.environment} 1\n"), err
-    found = contents(lab.environment)
-    marker = "share/reespack/unpacked"
-    assert {**found, marker: ""} == {**whole, marker: ""}
-    assert lab.collect() == []
-
-
-@pytest.fixture
-def whole(lab: Lab) -> dict[str, str]:
-    lab.run(*lab.words("python", "true"))
-    found = contents(lab.environment)
-    assert lab.collect() == []
-    return found
-
-
-POINTS: dict[str, int] = {}
+    return Killer(lab, libraries / "kill_at.so", lab.whole())
 
 
 @pytest.mark.parametrize(("way", "next_way"), [("python", "sh"), ("sh", "python")])
 def test_killed_anywhere_while_it_unpacks_the_next_one_recovers(
-    lab: Lab, killer: Killer, whole: dict[str, str], way: str, next_way: str
+    killer: Killer, way: str, next_way: str
 ) -> None:
-    at = 1
-    while killer.run(at, *lab.words(way, "true")):
-        # By turns: the other implementation finds what this one left, or the same one does.
-        recovers(lab, whole, next_way if at % 2 else way)
-        at += 1
-        assert at < 1000
-    POINTS[way] = at
-    assert at > 50
+    problems = list(killer.while_unpacking(way, next_way))
+    assert not any(problems), problems
+    assert len(problems) >= 50
 
 
-def test_killed_anywhere_while_it_removes_nothing_half_is_seen(
-    lab: Lab, killer: Killer, whole: dict[str, str]
-) -> None:
-    gc = (*REESPACK, "gc", "--quiet")
-    at = 1
-    while True:
-        install(lab.archive.path, stores=lab.stores()).lease.release()
-        if not killer.run(at, *gc):
-            break
-        recovers(lab, whole, "sh" if at % 2 else "python")
-        at += 1
-        assert at < 1000
-    POINTS["gc"] = at
-    assert at > 30
+def test_killed_anywhere_while_it_removes_nothing_half_is_seen(killer: Killer) -> None:
+    problems = list(killer.while_removing())
+    assert not any(problems), problems
+    assert len(problems) >= 30
 
 
-def test_killed_twice_in_a_row_it_recovers(lab: Lab, killer: Killer, whole: dict[str, str]) -> None:
-    points = 0
-    for first in (6, 12, 30):
-        for at in range(1, 40, 3):
-            ways = ("python", "sh") if at % 2 else ("sh", "python")
-            killer.run(first, *lab.words(ways[0], "true"))
-            killer.run(at, *lab.words(ways[1], "true"))
-            points += 2
-            recovers(lab, whole, ways[0])
-    assert points + sum(POINTS.values()) >= 200 or len(POINTS) < 3
+def test_killed_twice_in_a_row_it_recovers(killer: Killer) -> None:
+    problems = list(killer.twice_in_a_row())
+    assert not any(problems), problems
 
 
 # --- in use ------------------------------------------------------------------------------------

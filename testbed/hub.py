@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -15,11 +16,13 @@ from typing import Any
 
 import requests
 import websocket
-from slurm import free_port, wait_for
 
-__all__ = ["Hub", "Spawn"]
+from testbed.waiting import free_port, wait_for
 
-HERE = Path(__file__).resolve().parent
+__all__ = ["Client", "Hub", "Spawn"]
+
+_STARTS = 3
+"""How often a Hub is started: another process may take its port in between."""
 
 
 @dataclass
@@ -38,67 +41,15 @@ class Spawn:
         return bool(self.events and self.events[-1].get("ready"))
 
 
-class Hub:
-    """A JupyterHub on loopback, with the configuration that docs/hub.md shows."""
+class Client:
+    """Drives a Hub that runs, as a service of its own with a token."""
 
-    def __init__(self, folder: Path, *, venv: Path, proxy: Path, environ: dict[str, str]) -> None:
-        self.folder = folder
-        self.url = f"http://127.0.0.1:{free_port()}"
-        self.token = secrets.token_hex(16)
-        self.password = secrets.token_hex(8)
-        self.admin_password = secrets.token_hex(24)
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url
+        self.token = token
         self.session = requests.Session()
-        self.session.headers["Authorization"] = f"token {self.token}"
+        self.session.headers["Authorization"] = f"token {token}"
         self.session.trust_env = False
-        self._venv = venv
-        self._environ = {
-            **environ,
-            "PATH": f"{venv}/bin:{environ['PATH']}",
-            "TEST_FOLDER": str(folder),
-            "TEST_URL": self.url,
-            "TEST_TOKEN": self.token,
-            "TEST_PASSWORD": self.password,
-            "TEST_ADMIN_PASSWORD": self.admin_password,
-            "TEST_PROXY": str(proxy),
-            "TEST_HUB_PORT": str(free_port()),
-            "TEST_PROXY_PORT": str(free_port()),
-        }
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "hub.log").read_text(errors="replace")
-
-    def start(self) -> None:
-        # Ctrl-C is ignored by what a background shell starts, and inherited.
-        command = ["env", "--default-signal=INT", str(self._venv / "bin" / "jupyterhub")]
-        with (self.folder / "hub.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, "-f", str(HERE / "jupyterhub_config.py")],
-                cwd=self.folder,
-                env=self._environ,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        wait_for(self._answers, seconds=30, what="the Hub answers")
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self.log
-        try:
-            return self.session.get(f"{self.url}/hub/api/", timeout=2).ok
-        except requests.ConnectionError:
-            return False
-
-    def stop(self) -> None:
-        """End the Hub, its proxy, and whatever it started."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(30)
-        group = self._process.pid
-        wait_for(lambda: not _members(group), seconds=10, what="no process of the Hub is left")
 
     def api(self, method: str, path: str, **kwargs: object) -> requests.Response:
         return self.session.request(method, f"{self.url}/hub/api{path}", timeout=120, **kwargs)
@@ -128,7 +79,7 @@ class Hub:
             answer = self.api("GET", path, stream=True)
             return [answer] if answer.ok or over else []  # an answer of 400 is not true
 
-        (answer,) = wait_for(stream, seconds=20, what="the spawn has begun")
+        (answer,) = wait_for(stream, seconds=60, what="the spawn has begun")
         if not answer.ok:
             return []
         lines = (line for line in answer.iter_lines(decode_unicode=True) if line)
@@ -145,7 +96,7 @@ class Hub:
             lambda: (
                 not {"ready", "pending"} & {k for k, v in self.server(user, server).items() if v}
             ),
-            seconds=30,
+            seconds=60,
             what=f"{user}'s server is gone",
         )
 
@@ -167,6 +118,78 @@ class Hub:
 
     def _server_path(self, user: str, server: str) -> str:
         return f"/users/{user}/servers/{server}" if server else f"/users/{user}/server"
+
+
+class Hub(Client):
+    """A JupyterHub on loopback, as a process of its own.
+
+    `config` is its configuration, which finds HUB_FOLDER, HUB_URL, HUB_PORT, HUB_PROXY,
+    HUB_PROXY_PORT and HUB_TOKEN in the environment. `installed` is what tests/cluster/set-up has
+    filled.
+    """
+
+    def __init__(
+        self, folder: Path, *, config: Path, installed: Path, environ: dict[str, str]
+    ) -> None:
+        super().__init__("", secrets.token_hex(16))
+        self.folder = folder
+        self._command = [str(installed / "venv" / "bin" / "jupyterhub"), "-f", str(config)]
+        proxy = installed / "proxy" / "node_modules" / ".bin" / "configurable-http-proxy"
+        self._environ = {
+            **environ,
+            "PATH": f"{installed}/venv/bin:{environ['PATH']}",
+            "HUB_FOLDER": str(folder),
+            "HUB_TOKEN": self.token,
+            "HUB_PROXY": str(proxy),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "hub.log").read_text(errors="replace")
+
+    def start(self) -> None:
+        for _ in range(_STARTS):
+            self.url = f"http://127.0.0.1:{free_port()}"
+            ports = {name: str(free_port()) for name in ("HUB_PORT", "HUB_PROXY_PORT")}
+            self._launch({**self._environ, "HUB_URL": self.url, **ports})
+            if wait_for(self._state, seconds=90, what="the Hub answers") == "answers":
+                return
+            self.stop()
+        raise AssertionError(self.log)
+
+    def _launch(self, environ: dict[str, str]) -> None:
+        with (self.folder / "hub.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                # Ctrl-C is ignored by what a background shell starts, and inherited.
+                ["env", "--default-signal=INT", *self._command],
+                cwd=self.folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _state(self) -> str:
+        """Return "answers", "ended", or nothing while neither is true."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            return "ended"
+        with contextlib.suppress(requests.RequestException):
+            # Another process may answer there that knows nothing of our token.
+            if self.session.get(f"{self.url}/hub/api/users", timeout=2).ok:
+                return "answers"
+        return ""
+
+    def stop(self) -> None:
+        """End the Hub, its proxy, and whatever it started."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        self._process.wait(60)
+        group = self._process.pid
+        wait_for(lambda: not _members(group), seconds=30, what="no process of the Hub is left")
 
 
 def _executed(channel: websocket.WebSocket, code: str) -> str:
