@@ -40,6 +40,7 @@ def unpack(  # noqa: PLR0913 - each is an option
     With --quiet, stdout is the environment's path and nothing else.
     """
     from reespack.config import load_settings
+    from reespack.installing.digest import Snapshot, told_beside
     from reespack.unpack import unpack as unpack_archive
 
     settings = load_settings(flags={"threads": threads})
@@ -47,6 +48,7 @@ def unpack(  # noqa: PLR0913 - each is an option
         archive,
         folder,
         threads=settings.threads,
+        sha256=told_beside(Snapshot(archive)),
         progress=make_console(verbose=verbose, quiet=quiet),
     )
     if json:

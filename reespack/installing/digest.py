@@ -11,21 +11,16 @@ import contextlib
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from reespack.errors import ArchiveChangedError, ReespackError, UnpackError, VerificationError
 
-if TYPE_CHECKING:
-    from threading import Event
-
-__all__ = ["KNOWN", "Snapshot", "digest_of", "known_digest", "remember", "sum_of"]
+__all__ = ["KNOWN", "Snapshot", "digest_of", "known_digest", "remember", "sum_of", "told_beside"]
 
 KNOWN = ".known"
 """The folder of a store in which sums are remembered."""
 
 _SUMS = "SHA256SUMS"
 _FORMS = (".tar.zst", ".tar.gz", ".squashfs")
-_CHUNK = 1 << 20
 
 
 class Snapshot:
@@ -33,6 +28,7 @@ class Snapshot:
 
     def __init__(self, archive: Path) -> None:
         self.archive = Path(os.path.abspath(archive))  # noqa: PTH100 - resolve() follows links
+        self._called = archive
         self._status = self._look()
         self.size = self._status[1]
 
@@ -65,13 +61,13 @@ class Snapshot:
         try:
             status = self.archive.stat()
         except OSError as error:
-            raise UnpackError(f"{self.archive} cannot be read: {error.strerror}") from error
+            raise UnpackError(f"{self._called} cannot be read: {error.strerror}") from error
         return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def digest_of(snapshot: Snapshot, store: Path) -> str:
     """Return an archive's sha256: remembered, from beside it, or computed now."""
-    found = known_digest(snapshot, store) or _told_beside(snapshot)
+    found = known_digest(snapshot, store) or told_beside(snapshot)
     if found is None:
         found = sum_of(snapshot)
         remember(snapshot, store, found)
@@ -99,22 +95,20 @@ def remember(snapshot: Snapshot, store: Path, digest: str) -> None:
         write_atomic(store / KNOWN / snapshot.key, line)
 
 
-def sum_of(snapshot: Snapshot, stop: Event | None = None) -> str:
+def sum_of(snapshot: Snapshot) -> str:
     """Return the sha256 of an archive's content, which must stay the same meanwhile."""
-    import hashlib
+    from reespack.files import sha256_file
 
-    digest = hashlib.sha256()
     try:
-        with snapshot.archive.open("rb") as file:
-            while (chunk := file.read(_CHUNK)) and not (stop is not None and stop.is_set()):
-                digest.update(chunk)
+        digest = sha256_file(snapshot.archive)
     except OSError as error:
         raise UnpackError(f"{snapshot.archive} cannot be read: {error.strerror}") from error
     snapshot.require_same()
-    return digest.hexdigest()
+    return digest
 
 
-def _told_beside(snapshot: Snapshot) -> str | None:
+def told_beside(snapshot: Snapshot) -> str | None:
+    """Return the sha256 that SHA256SUMS or the manifest beside an archive has for it, if any."""
     return _from_sums(snapshot) or _from_manifest(snapshot)
 
 

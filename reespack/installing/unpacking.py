@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.errors import (
     InUseError,
     StoreError,
     UnpackError,
-    VerificationError,
 )
-from reespack.installing.digest import Snapshot, digest_of, remember, sum_of
+from reespack.installing.digest import Snapshot, digest_of, remember, told_beside
 from reespack.installing.lease import Lease, close_leases, take_lease
 from reespack.installing.lock import Lock
 from reespack.installing.stores import MARKER, Place
@@ -143,26 +141,33 @@ def _unpack(
 ) -> None:
     from reespack.cores import available_cores
     from reespack.unpack import unpack
+    from reespack.unpack.whole import required_sum
 
-    progress.step(f"unpacking {snapshot.archive} to {place.path} (once)")
+    archive = snapshot.archive
+    progress.step(f"unpacking {archive} to {place.path} (once)")
     part = place.aside("part", current_owner())
     part.mkdir(0o700)
     try:
-        with _summing(snapshot) as digest:
-            try:
+        told = told_beside(snapshot)
+        # A sum that was taken of this very file says nothing about whether it is whole.
+        known = told if told == place.digest else None
+        whole = contextlib.nullcontext() if known else required_sum(archive, place.digest)
+        try:
+            with whole:
                 unpack(
-                    snapshot.archive,
+                    archive,
                     part / "environment",
                     prefix=place.path,
                     threads=threads or available_cores(),
+                    sha256=known,
                     progress=progress,
                 )
-            except (UnpackError, OSError):
-                snapshot.require_same()  # the better reason
-                raise
-        _require(snapshot, place.digest, digest[0])
+        except (UnpackError, OSError):
+            snapshot.require_same()  # the better reason
+            raise
+        snapshot.require_same()
         marker = part / "environment" / MARKER
-        lines = f"{place.path}\n{place.digest}\n{snapshot.archive}\n"
+        lines = f"{place.path}\n{place.digest}\n{archive}\n"
         marker.write_text(lines, encoding="utf-8", errors="surrogateescape")
         marker.chmod(0o644)
         if not lock.is_mine:
@@ -175,42 +180,6 @@ def _unpack(
         (part / "environment").rename(place.path)
     finally:
         clear(part)
-
-
-@contextlib.contextmanager
-def _summing(snapshot: Snapshot) -> Iterator[list[str]]:
-    """Take the archive's sum meanwhile; the list has it at the end, an error is raised then."""
-    found: list[str] = []
-    failed: list[Exception] = []
-    stop = threading.Event()
-
-    def work() -> None:
-        try:
-            found.append(sum_of(snapshot, stop))
-        except Exception as error:  # noqa: BLE001 - it is raised where it can be caught
-            failed.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        yield found
-    except BaseException:
-        stop.set()
-        thread.join()
-        raise
-    thread.join()
-    if failed:
-        raise failed[0]
-
-
-def _require(snapshot: Snapshot, expected: str, digest: str) -> None:
-    snapshot.require_same()
-    if digest != expected:
-        raise VerificationError(
-            f"{snapshot.archive} is not the archive that the files beside it describe",
-            hint="build or fetch it again, or remove the manifest and SHA256SUMS beside it",
-            detail=f"its sha256 is {digest}\nexpected is   {expected}",
-        )
 
 
 # --- what others need, too ---------------------------------------------------------------------

@@ -19,9 +19,10 @@ from reespack.files import current_umask, temporary_folder
 from reespack.progress import QUIET
 from reespack.unpack.extract import extract, finish, make_folders, write_file
 from reespack.unpack.head import PLACEHOLDERS_MEMBER, open_stream, read_head
-from reespack.unpack.processes import extract_in_processes, split
+from reespack.unpack.processes import Task, extractors, split
 from reespack.unpack.stream import TarStream, read_listing, read_unlisted
 from reespack.unpack.verify import Damage, Verification, verify
+from reespack.unpack.whole import required_sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,19 +50,21 @@ class Unpacked:
     manifest: bytes
 
 
-def unpack(
+def unpack(  # noqa: PLR0913 - what goes where, and how
     archive: Path,
     target: Path,
     *,
     threads: int,
     prefix: Path | None = None,
+    sha256: str | None = None,
     progress: Progress = QUIET,
 ) -> Unpacked:
     """Unpack an archive to `target`, mended for that place; all of it appears there or nothing.
 
-    With `prefix`, it is mended for that path instead, to be moved there. Raises UnpackError when
-    `target` is there and not an empty folder, cannot be written or is too long a path, and
-    VerificationError when the archive is damaged or means harm.
+    With `prefix`, it is mended for that path instead, to be moved there. The archive must have the
+    sum `sha256`; where that is not known, each file must have the sum that the listing says. Raises
+    UnpackError when `target` is there and not an empty folder, cannot be written or is too long a
+    path, and VerificationError when the archive is damaged or means harm.
     """
     place = Path(os.path.abspath(target))  # noqa: PTH100 - resolve() would follow links
     final = prefix or place
@@ -75,12 +78,17 @@ def unpack(
         with temporary_folder(place.parent, f".{place.name}.") as folder:
             root = folder / "environment"
             root.mkdir(0o700)
-            if form_of(archive) == "squashfs":
-                from reespack.unpack.squashfs import extract_squashfs
+            whole = required_sum(archive, sha256) if sha256 else contextlib.nullcontext()
+            sums = sha256 is None
+            with whole:
+                if form_of(archive) == "squashfs":
+                    from reespack.unpack.squashfs import extract_squashfs
 
-                manifest, members = extract_squashfs(archive, root, os.fsencode(final), threads)
-            else:
-                manifest, members = _extract_tar(archive, root, final, threads, progress)
+                    manifest, members = extract_squashfs(archive, root, os.fsencode(final), threads)
+                else:
+                    manifest, members = _extract_tar(
+                        archive, root, final, threads, progress, sums=sums
+                    )
             (root / STATE).write_bytes(os.fsencode(final) + b"\n")
             (root / STATE).chmod(0o644)
             root.chmod(0o777 & ~current_umask())
@@ -124,28 +132,21 @@ def read_members(archive: Path) -> tuple[Member, ...]:
         return read_listing(stream)[1]
 
 
-def _extract_tar(
-    archive: Path, root: Path, prefix: Path, threads: int, progress: Progress
+def _extract_tar(  # noqa: PLR0913 - what goes where, and how
+    archive: Path, root: Path, prefix: Path, threads: int, progress: Progress, *, sums: bool
 ) -> tuple[bytes, tuple[Member, ...]]:
-    with open_stream(archive) as stream:
+    with extractors(archive, threads=threads) as processes, open_stream(archive) as stream:
         head = read_head(stream, os.fsencode(prefix))
         total = sum(member.size for member in head.members)
         make_folders(root, head.members)
         with progress.task("unpacking", total=total, unit="bytes") as advance:
             write_file(root, PLACEHOLDERS_MEMBER, head.placeholders, stream.mtime)
-            ranges = split(archive, head) if threads > 1 else ()
+            ranges = split(processes.frames, head) if processes.processes else ()
             if len(ranges) > 1:
-                extract_in_processes(
-                    archive,
-                    root,
-                    head,
-                    ranges,
-                    mtime=stream.mtime,
-                    processes=threads,
-                    advance=advance,
-                )
+                task = Task(archive=archive, root=root, head=head, mtime=stream.mtime, sums=sums)
+                processes.extract(task, ranges, advance)
             else:
-                extract(stream, head.body, root, head.mending, advance)
+                extract(stream, head.body, root, head.mending, advance, sums=sums)
                 stream.require_end(len(END))
     for path, content in ((MANIFEST, head.manifest), (LISTING, head.listing)):
         write_file(root, Member(path, "0644", 0, "-"), content, stream.mtime)

@@ -154,7 +154,7 @@ def read_listing(stream: TarStream) -> tuple[bytes, tuple[Member, ...]]:
 def require_header(stream: TarStream, member: Member) -> None:
     """Raise VerificationError unless the next header is the one that the listing calls for."""
     expected = header(member, stream.mtime)
-    present = stream.take(len(expected))
+    present = bytes(stream.take(len(expected)))  # a view would be compared byte by byte
     if present != expected:
         raise VerificationError(
             f"the archive does not have {member.path!r} where its listing says",

@@ -139,7 +139,7 @@ def _look_through(
 def _problem(stream: TarStream, member: Member) -> str | None:
     """Return what is wrong with the next member, having passed over it."""
     expected = header(member, stream.mtime)
-    same = stream.take(len(expected)) == expected
+    same = bytes(stream.take(len(expected))) == expected
     digest = hashlib.sha256()
     left = member.size
     while left:

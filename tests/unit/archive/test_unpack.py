@@ -11,7 +11,7 @@ from reespack.archive.frames import GzipCodec, ZstdCodec, find_frames, form_of, 
 from reespack.archive.header import END, header, padding
 from reespack.archive.listing import Member, format_listing
 from reespack.errors import UnpackError, VerificationError
-from reespack.files import sha256_bytes
+from reespack.files import sha256_bytes, sha256_file
 from reespack.pack import blocks
 from reespack.unpack import processes, read_manifest, unpack, verify
 
@@ -88,6 +88,14 @@ def test_a_process_that_dies_ends_in_an_error(
     with pytest.raises(UnpackError, match="ended too early"):
         unpack(many_frames, tmp_path / "x", threads=3)
     assert not (tmp_path / "x").exists()
+
+
+def test_an_archive_that_has_another_sum_is_not_unpacked(tmp_path: Path, many_frames: Path) -> None:
+    for threads in (1, 3):
+        with pytest.raises(VerificationError, match="files beside it describe"):
+            unpack(many_frames, tmp_path / "x", threads=threads, sha256="0" * 64)
+        assert not (tmp_path / "x").exists()
+    unpack(many_frames, tmp_path / "x", threads=3, sha256=sha256_file(many_frames))
 
 
 def test_files_are_mended_for_their_place(tmp_path: Path, archive: Path) -> None:
