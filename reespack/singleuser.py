@@ -42,13 +42,17 @@ def run_server(archive: Path, command: Sequence[str], *, choose_port: bool) -> N
     JUPYTERHUB_SERVICE_URL. Raises UsageError outside of a Hub's job; what else goes wrong is told
     to the Hub, too.
     """
-    from reespack.installing import become, install, open_stores
+    from reespack.installing import become, open_environment, open_stores
     from reespack.store_settings import load_store_settings
 
     hub = _Hub()
     try:
-        installation = install(
-            archive, stores=open_stores(load_store_settings()), progress=_Reporter(hub)
+        settings = load_store_settings()
+        installation = open_environment(
+            archive,
+            stores=open_stores(settings),
+            mount=settings.mount,
+            progress=_Reporter(hub),
         )
         _require_command(installation, command[0])
         hub.report(phase="starting")

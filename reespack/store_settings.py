@@ -18,20 +18,22 @@ ORDER = ("SLURM_TMPDIR", "TMPDIR", "XDG_CACHE_HOME", "tmp")
 """Where the store goes: the first of these that is there and can be written to."""
 
 _FOLDERS = ("store", "shared_store")
-_NAMES = ("store", "store_order", "shared_store", "store_owners")
+_NAMES = ("store", "store_order", "shared_store", "store_owners", "mount")
 
 
 class StoreSettings(NamedTuple):
     """`store` is the folder itself, if it is named; `shared` one below it that is only read.
 
     `order` has names of variables, and `tmp` for a folder in the system's temporary one. `owners`
-    are accounts whose stores are trusted, besides root's and one's own.
+    are accounts whose stores are trusted, besides root's and one's own. `mount` lets squashfs
+    archives be mounted instead of unpacked.
     """
 
     store: Path | None = None
     order: tuple[str, ...] = ORDER
     shared: Path | None = None
     owners: tuple[str, ...] = ()
+    mount: bool = True
 
 
 def load_store_settings(
@@ -61,6 +63,7 @@ def load_store_settings(
         order=values.get("store_order", ORDER),
         shared=values.get("shared_store"),
         owners=values.get("store_owners", ()),
+        mount=values.get("mount", True),
     )
 
 

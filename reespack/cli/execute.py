@@ -63,14 +63,15 @@ def _say(message: str) -> None:
 
 def execute(words: Sequence[str]) -> NoReturn:
     """Run `reespack exec WORDS`: become the command, or raise what kept it from it."""
-    from reespack.installing import become, install, open_stores
+    from reespack.installing import become, open_environment, open_stores
     from reespack.store_settings import load_store_settings
 
     options, archive, command = _parsed(words)
     settings = load_store_settings(store=options["store"])
-    installation = install(
+    installation = open_environment(
         archive,
         stores=open_stores(settings),
+        mount=settings.mount,
         threads=options["threads"],
         progress=_Lines(quiet=options["quiet"], verbose=options["verbose"]),
     )

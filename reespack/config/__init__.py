@@ -58,6 +58,7 @@ class Settings:
     store_order: tuple[str, ...]
     shared_store: Path | None
     store_owners: tuple[str, ...]
+    mount: bool
     base_url: str
     custom_channels: tuple[tuple[str, str], ...]
     default_channels: tuple[str, ...]
@@ -138,6 +139,7 @@ def load_settings(
         store_order=values.get("store_order", ORDER),
         shared_store=values.get("shared_store"),
         store_owners=values.get("store_owners", ()),
+        mount=values.get("mount", True),
         base_url=condarc.channel_alias or ANACONDA,
         custom_channels=tuple(
             (name, f"{base.rstrip('/')}/{name}") for name, base in condarc.custom_channels

@@ -252,5 +252,6 @@ SETTINGS: dict[str, Setting] = {
     ),
     "shared_store": Setting(expected="a folder", parse=_path),
     "store_owners": Setting(expected="a list of accounts", parse=_strings, from_text=_words),
+    "mount": Setting(expected="true or false", parse=_truth, from_text=_truth_from_text),
 }
 """All settings by name, in the order in which they are shown."""

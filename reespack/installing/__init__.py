@@ -1,8 +1,9 @@
 """Environments where they run: unpacked once per store, found by digest, kept while in use.
 
-`install` puts an archive's environment into a store, `become` makes this process a program that
-runs in it, `remove` and `collect` take environments away that nobody runs from. Many processes may
-do all of this at once, on one host or several; see docs/installing.md.
+`install` puts an archive's environment into a store, `open_environment` does so or mounts it,
+`become` makes this process a program that runs in it, `remove` and `collect` take environments away
+that nobody runs from. Many processes may do all of this at once, on one host or several; see
+docs/installing.md.
 
 Names are imported when they are first used: a command that many start at once pays for no more
 than it needs.
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         kernel_folder,
         remove_kernel,
     )
+    from reespack.installing.opening import open_environment
     from reespack.installing.removal import Collected, Kept, collect, list_store, remove
     from reespack.installing.run import become
     from reespack.installing.stores import Place, Stores, open_stores, open_to_all
@@ -40,6 +42,7 @@ __all__ = [
     "install_kernel",
     "kernel_folder",
     "list_store",
+    "open_environment",
     "open_stores",
     "open_to_all",
     "remove",
@@ -54,6 +57,7 @@ _HOMES = {
         "kernel_folder",
         "remove_kernel",
     ),
+    "opening": ("open_environment",),
     "removal": ("Collected", "Kept", "collect", "list_store", "remove"),
     "run": ("become",),
     "stores": ("Place", "Stores", "open_stores", "open_to_all"),

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Collected", "Kept", "collect", "list_store", "remove"]
 
-_ENVIRONMENT = re.compile(r"[0-9a-f]{16}")
-_BESIDE = re.compile(r"\.([0-9a-f]{16})\.(?:lock|beat|leases|part|gone)\b.*")
+_ENVIRONMENT = re.compile(r"[0-9a-f]{16}(?:-mounted)?")
+_BESIDE = re.compile(r"\.([0-9a-f]{16}(?:-mounted)?)\.(?:lock|beat|leases|part|gone)\b.*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +99,17 @@ def collect(
     busy: list[str] = []
     with told(store):
         environments = {one.place.path.name: one for one in list_store(store)}
-        for digits in sorted({*environments, *_mentioned(store)}):
-            kept = environments.get(digits)
+        for name in sorted({*environments, *_mentioned(store)}):
+            kept = environments.get(name)
             unwanted = kept if kept is not None and not kept.users and not wanted(kept) else None
-            place = unwanted.place if unwanted else Place(store=store, digest=digits)
+            place = unwanted.place if unwanted else Place.named(store, name)
             if dry_run:
                 removed += [unwanted] if unwanted else []
                 leftovers += place.leftovers()
                 continue
             with locked(place, wait=False) as mine:
                 if not mine:
-                    busy.append(digits)
+                    busy.append(name)
                     continue
                 for path in place.leftovers():
                     clear(path)
@@ -146,8 +146,8 @@ def _now(store: Path) -> float:
         return time.time()
 
 
-def _look(store: Path, digits: str, now: float) -> Kept | None:
-    place = Place(store=store, digest=digits)
+def _look(store: Path, name: str, now: float) -> Kept | None:
+    place = Place.named(store, name)
     lines = place.marker()
     try:
         status = place.path.stat()
@@ -156,12 +156,12 @@ def _look(store: Path, digits: str, now: float) -> Kept | None:
     used = status.st_mtime
     with contextlib.suppress(OSError):
         used = place.leases.stat().st_mtime
-    name, size = _about(place)
+    title, size = _about(place)
     marker_lines = 3
     known = len(lines) >= marker_lines
     return Kept(
-        place=Place(store=store, digest=lines[1]) if known else place,
-        name=name,
+        place=place._replace(digest=lines[1]) if known else place,
+        name=title,
         archive=Path(lines[2]) if known else Path(),
         size=size,
         idle=max(0.0, now - used),
@@ -170,12 +170,20 @@ def _look(store: Path, digits: str, now: float) -> Kept | None:
 
 
 def _about(place: Place) -> tuple[str, int]:
-    """Return the name and size that an environment's manifest says."""
+    """Return an environment's name and what it takes in the store, in bytes."""
     try:
-        manifest = json.loads((place.path / MARKER).with_name("manifest.json").read_bytes())
-        return str(manifest["name"]), int(manifest["contents"]["size"])
+        manifest = json.loads((place.kept / MARKER).with_name("manifest.json").read_bytes())
+        size = _size(place.kept) if place.mounted else int(manifest["contents"]["size"])
+        return str(manifest["name"]), size
     except (OSError, ValueError, LookupError, TypeError):
         return place.path.name, 0
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of the files in a folder."""
+    from reespack.files import walk
+
+    return sum(entry.stat(follow_symlinks=False).st_size for _, entry in walk(folder))
 
 
 def _mentioned(store: Path) -> set[str]:
@@ -195,7 +203,8 @@ def _tidy(store: Path) -> None:
         with contextlib.suppress(OSError, ValueError):
             digest = file.read_bytes().partition(b" ")[0].decode("ascii")
             # One that begins with a dot was being written when its process was killed.
-            if file.name.startswith(".") or not Place(store=store, digest=digest).path.exists():
+            places = (Place(store=store, digest=digest, mounted=one) for one in (False, True))
+            if file.name.startswith(".") or not any(place.path.exists() for place in places):
                 file.unlink()
     with contextlib.suppress(OSError):
         known.rmdir()

@@ -6,6 +6,7 @@
     STORE/.DIGEST.leases/    who runs from it (see `lease`)
     STORE/.DIGEST.part.*/    an environment in the making, or what is left of one
     STORE/.DIGEST.gone.*/    an environment that is being removed
+    STORE/DIGEST-mounted/    what a mounted image needs (see `mounted`), with its own lock etc.
     STORE/.known/            sums of archives (see `digest`)
 
 DIGEST is the first 16 digits of the archive's sha256; the whole of it stands in the environment,
@@ -31,30 +32,56 @@ if TYPE_CHECKING:
 __all__ = ["DIGITS", "MARKER", "Place", "Stores", "open_stores", "open_to_all"]
 
 DIGITS = 16
+_MOUNTED = "mounted"
 MARKER = "share/reespack/unpacked"
 """A file in an environment: its path, the archive's sha256, and the archive, in a line each."""
 
 
 class Place(NamedTuple):
-    """Where the environment of one archive is in a store, whether or not it is there."""
+    """Where the environment of one archive is in a store, whether or not it is there.
+
+    One that is `mounted` has other things at its path than the environment: see `mounted`.
+    """
 
     store: Path
     digest: str
+    mounted: bool = False
+
+    @classmethod
+    def named(cls, store: Path, name: str) -> Place:
+        """Return the place that has this name, whose digest is the name's part of it."""
+        digits, _, rest = name.partition("-")
+        return cls(store=store, digest=digits, mounted=rest == _MOUNTED)
+
+    @property
+    def name(self) -> str:
+        """What it is called in the store."""
+        return f"{self.digest[:DIGITS]}-{_MOUNTED}" if self.mounted else self.digest[:DIGITS]
 
     @property
     def path(self) -> Path:
-        """The environment."""
-        return self.store / self.digest[:DIGITS]
+        """What lies in the store: it comes and goes by one rename."""
+        return self.store / self.name
+
+    @property
+    def environment(self) -> Path:
+        """The environment, as those see it who run from it."""
+        return self.path / "environment" if self.mounted else self.path
+
+    @property
+    def kept(self) -> Path:
+        """The files that the store itself has of the environment."""
+        return self.path / "layer" if self.mounted else self.path
 
     @property
     def lock(self) -> Path:
         """The link that is its lock."""
-        return self.store / f".{self.digest[:DIGITS]}.lock"
+        return self.store / f".{self.name}.lock"
 
     @property
     def leases(self) -> Path:
         """The folder of leases."""
-        return self.store / f".{self.digest[:DIGITS]}.leases"
+        return self.store / f".{self.name}.leases"
 
     def make_leases(self) -> None:
         """Make the folder of leases; in a store that others may read they may hold some, too."""
@@ -64,23 +91,23 @@ class Place(NamedTuple):
 
     def aside(self, kind: str, owner: object) -> Path:
         """Return a path beside the environment that nobody else uses."""
-        return self.store / f".{self.digest[:DIGITS]}.{kind}.{owner}"
+        return self.store / f".{self.name}.{kind}.{owner}"
 
     def leftovers(self) -> list[Path]:
         """Return what others left behind; only whoever has the lock may ask."""
-        begin = f".{self.digest[:DIGITS]}."
+        begin = f".{self.name}."
         names = os.listdir(self.store)  # noqa: PTH208 - names are what is wanted
         kinds = (f"{begin}part.", f"{begin}gone.")
         return [self.store / name for name in names if name.startswith(kinds)]
 
     def is_there(self) -> bool:
         """Whether the environment is there, and was made for this very place and archive."""
-        return self.marker()[:2] == [str(self.path), self.digest]
+        return self.marker()[:2] == [str(self.environment), self.digest]
 
     def marker(self) -> list[str]:
         """Return the lines of the marker, none when there is no environment."""
         try:
-            text = (self.path / MARKER).read_text(encoding="utf-8", errors="surrogateescape")
+            text = (self.kept / MARKER).read_text(encoding="utf-8", errors="surrogateescape")
         except OSError:
             return []
         return text.splitlines()

@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from reespack.owners import Owner
     from reespack.progress import Progress
 
-__all__ = ["Installation", "clear", "install", "locked", "told"]
+__all__ = [
+    "Installation",
+    "clear",
+    "install",
+    "leased",
+    "locked",
+    "require_mine",
+    "retire_stale",
+    "told",
+]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CLOSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -47,7 +56,7 @@ class Installation(NamedTuple):
     @property
     def path(self) -> Path:
         """The environment's folder."""
-        return self.place.path
+        return self.place.environment
 
     @property
     def digest(self) -> str:
@@ -69,20 +78,20 @@ def install(
     digest = digest_of(snapshot, stores.own)
     shared = stores.shared_place(digest)
     if shared is not None:
-        lease = _leased(shared)
+        lease = leased(shared)
         if lease is not None:
             return Installation(place=shared, archive=archive, fresh=False, lease=lease)
     place = Place(store=stores.own, digest=digest)
     fresh = False
     with told(place.store):
         while True:
-            lease = _leased(place)
+            lease = leased(place)
             if lease is not None:
                 return Installation(place=place, archive=archive, fresh=fresh, lease=lease)
             fresh = _make(place, snapshot, threads, progress) or fresh
 
 
-def _leased(place: Place) -> Lease | None:
+def leased(place: Place) -> Lease | None:
     """Return a lease on an environment; None when it is not there, or not for long."""
     if not place.is_there():
         return None
@@ -112,14 +121,14 @@ def _make(place: Place, snapshot: Snapshot, threads: int | None, progress: Progr
             clear(left)
         made = False
         if not place.is_there():
-            _retire_stale(place, progress)
+            retire_stale(place, progress)
             _unpack(place, snapshot, lock, threads, progress)
             made = True
         place.make_leases()
         return made
 
 
-def _retire_stale(place: Place, progress: Progress) -> None:
+def retire_stale(place: Place, progress: Progress) -> None:
     """Remove what lies in the environment's place and was made for another one."""
     if not place.path.exists():
         return
@@ -170,11 +179,7 @@ def _unpack(
         lines = f"{place.path}\n{place.digest}\n{archive}\n"
         marker.write_text(lines, encoding="utf-8", errors="surrogateescape")
         marker.chmod(0o644)
-        if not lock.is_mine:
-            raise StoreError(
-                "this process was held up for so long that another one took over",
-                hint="try again",
-            )
+        require_mine(lock)
         remember(snapshot, place.store, place.digest)
         place.make_leases()
         (part / "environment").rename(place.path)
@@ -183,6 +188,14 @@ def _unpack(
 
 
 # --- what others need, too ---------------------------------------------------------------------
+
+
+def require_mine(lock: Lock) -> None:
+    """Raise StoreError when a lock that this process took has been lost."""
+    if not lock.is_mine:
+        raise StoreError(
+            "this process was held up for so long that another one took over", hint="try again"
+        )
 
 
 @contextlib.contextmanager
