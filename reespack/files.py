@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import operator
 import os
 import shutil
 import stat
@@ -127,7 +128,7 @@ def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     while pending:
         below, folder = pending.pop()
         with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
+            entries = sorted(listing, key=operator.attrgetter("name"))
         folders: list[tuple[str, str]] = []
         for entry in entries:
             path = f"{below}{entry.name}"

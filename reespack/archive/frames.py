@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 ZSTD_LEVEL = 3
-ZSTD_TABLES = {"window_log": 23, "hash_log": 18, "chain_log": 16, "write_checksum": True}
+ZSTD_TABLES = {"window_log": 23, "hash_log": 18, "chain_log": 14, "write_checksum": True}
 """A window as large as a frame, and more room to remember what was in it: 1.5% smaller."""
 
 GZIP_LEVEL = 6
@@ -42,6 +42,7 @@ LARGEST = 1 << 28
 """Bytes that a frame may unpack to before it is taken for an attack."""
 
 _SKIPPABLE = 0x184D2A5E
+_GAP = 0x184D2A50
 _SEEKABLE = 0x8F92EAB1
 _FOOTER = struct.Struct("<IBI")
 _ENTRY = struct.Struct("<II")
@@ -58,6 +59,9 @@ class Codec(Protocol):
 
     def index(self, frames: Sequence[tuple[int, int]], /) -> bytes:
         """Return what follows the last frame; `frames` are (compressed, plain) sizes."""
+
+    def gap(self, size: int, /) -> bytes | None:
+        """Return `size` bytes that readers pass over; None when that cannot be."""
 
 
 class ZstdCodec:
@@ -84,6 +88,13 @@ class ZstdCodec:
         table = entries + _FOOTER.pack(len(frames), 0, _SEEKABLE)
         return _ENTRY.pack(_SKIPPABLE, len(table)) + table
 
+    def gap(self, size: int) -> bytes | None:
+        """Return a skippable frame of zeros, whose header takes eight bytes."""
+        left = size - _ENTRY.size
+        if left < 0:
+            return None if size else b""
+        return _ENTRY.pack(_GAP, left) + bytes(left)
+
 
 class GzipCodec:
     """Gzip members at level 6, without a time or a name, each with its own length."""
@@ -100,6 +111,10 @@ class GzipCodec:
     def index(self, frames: Sequence[tuple[int, int]]) -> bytes:  # noqa: ARG002 - see the class
         """Return nothing: each member has its length."""
         return b""
+
+    def gap(self, size: int) -> bytes | None:
+        """Return nothing but for nothing: gzip knows no gaps."""
+        return None if size else b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
-import hashlib
-import itertools
-import tempfile
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+import os
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Literal
 
@@ -22,29 +18,25 @@ from reespack.files import sha256_bytes, temporary_beside
 from reespack.model import Archive, Note
 from reespack.pack.blocks import Blocks, StaleBytecode, member_bytes
 from reespack.pack.collect import collect, owning_wheel
+from reespack.pack.compressing import compression
 from reespack.pack.conda_meta import read_conda_meta
+from reespack.pack.headed import HeadedFile
 from reespack.pack.prefixes import BuildPrefix, PlaceholderTable
 from reespack.progress import QUIET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from reespack.model import Bytecode, Prefix
     from reespack.pack.collect import Collection
+    from reespack.pack.compressing import Compression
     from reespack.pack.conda_meta import Installed
     from reespack.progress import Progress
 
 __all__ = ["Contents", "bringer", "pack"]
 
 Format = Literal["tar.zst", "tar.gz", "squashfs"]
-MOST_THREADS = 16
-"""More would not be faster, since one thread reads, and would need more than 400 MB."""
-
-_MOST_AHEAD = 3
-"""Blocks that wait for a thread, so that none waits for the reader."""
-
-_COPY_CHUNK = 1 << 22
 _HEAD_FOLDERS = ("share", "share/reespack")
 
 
@@ -126,31 +118,41 @@ class _Head:
 
 def _pack_tar(job: _Job, target: Path, form: Literal["tar.zst", "tar.gz"]) -> Archive:
     codec: Codec = ZstdCodec() if form == "tar.zst" else GzipCodec()
-    with (
-        temporary_beside(target) as temporary,
-        tempfile.TemporaryFile(dir=target.parent) as body,
-        temporary.open("wb") as file,
-    ):
-        sizes: list[tuple[int, int]] = []
-        head = _write_body(job, body, codec.compress, sizes)
-        first, second, end = (
-            codec.compress(memoryview(part)) for part in (head.manifest, head.lists, END)
-        )
-        sizes.insert(0, (len(first), len(head.manifest)))
-        sizes.insert(1, (len(second), len(head.lists)))
-        sizes.append((len(end), len(END)))
-        body.seek(0)
-        pieces = itertools.chain([first, second], _pieces(body), [end, codec.index(sizes)])
-        sha256, size = _copy(pieces, file)
+    room = _head_room(job.collection)
+    with temporary_beside(target) as temporary, temporary.open("w+b") as file:
+        archive = HeadedFile(file, room if codec.gap(room) else 0)
+        with compression(codec.compress, job.threads) as work:
+            head = _read(job, work, archive.append)
+            # From here on nothing is read: this thread hashes while others compress what is left.
+            first = [(codec.compress(part), len(part)) for part in (head.manifest, head.lists)]
+            archive.put_head(first, codec.gap)
+            for frame, length in work.rest():
+                archive.append(frame, length)
+        archive.append(codec.compress(END), len(END))
+        archive.end(codec.index(archive.sizes))
+        sha256, size = archive.finish()
     return _archive(target, form, sha256, size, head.contents)
 
 
+def _head_room(collection: Collection) -> int:
+    """Return how many bytes of tar.zst the manifest and the lists will hardly pass.
+
+    Digests cannot be compressed, and paths to a sixth at the least. This must not depend on where
+    the prefix lies; where it is too little, the archive is moved once more.
+    """
+    paths = os.fsencode("".join(source.path for source in collection.sources))
+    return (1 << 14) + 38 * len(collection.sources) + len(paths) // 6
+
+
 def _pack_squashfs(job: _Job, target: Path) -> Archive:
-    """Pipe the same members into mksquashfs: order means nothing there, so no body has to wait."""
+    """Pipe the same members into mksquashfs: order means nothing there, so no room is needed."""
     from reespack.pack.squashfs import make_squashfs
 
     def write(file: IO[bytes]) -> Contents:
-        head = _write_body(job, file, bytes, [])
+        with compression(bytes, job.threads) as work:
+            head = _read(job, work, lambda block, _: file.write(block))
+            for block, _ in work.rest():
+                file.write(block)
         file.write(head.manifest + head.lists + END)
         return head.contents
 
@@ -158,20 +160,14 @@ def _pack_squashfs(job: _Job, target: Path) -> Archive:
     return _archive(target, "squashfs", sha256, size, contents)
 
 
-def _write_body(
-    job: _Job,
-    body: IO[bytes],
-    compress: Callable[[memoryview], bytes],
-    sizes: list[tuple[int, int]],
-) -> _Head:
-    """Write all members but the first to `body`; return those, which name all the others.
+def _read(job: _Job, work: Compression, append: Callable[[bytes, int], object]) -> _Head:
+    """Read all members but the first; return those, which name all the others.
 
-    `sizes` takes the (compressed, plain) sizes of the frames.
+    `append` takes the frames (and their plain lengths) but for the last, which are in work.
     """
     table = PlaceholderTable()
-    total = job.collection.size
-    with job.progress.task("packing", total=total, unit="bytes") as advance:
-        sources = [s for s in job.collection.sources if s.path not in _HEAD_FOLDERS]
+    sources = [source for source in job.collection.sources if source.path not in _HEAD_FOLDERS]
+    with job.progress.task("packing", total=len(sources)) as advance:
         blocks = Blocks(
             sources=sources,
             prefix=BuildPrefix(job.prefix.path, table),
@@ -180,39 +176,9 @@ def _write_body(
             advance=advance,
             owner=functools.partial(_bringer, job.prefix, job.installed),
         )
-        for frame, length in _compressed(blocks, compress, job.threads):
-            body.write(frame)
-            sizes.append((len(frame), length))
+        for frame, length in work.frames(blocks):
+            append(frame, length)
     return _head(job, blocks.members, table)
-
-
-def _compressed(
-    blocks: Blocks, compress: Callable[[memoryview], bytes], threads: int
-) -> Iterator[tuple[bytes, int]]:
-    """Compress blocks in several threads; yield frames in the blocks' order, and plain lengths."""
-
-    def work(buffer: bytearray, length: int) -> bytes:
-        with memoryview(buffer) as view, view[:length] as block:
-            frame = compress(block)
-        blocks.recycle(buffer)
-        return frame
-
-    workers = max(1, min(threads, MOST_THREADS))
-    ahead = workers + min(workers, _MOST_AHEAD)
-    pending: deque[tuple[Future[bytes], int]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for buffer, length in blocks:
-                pending.append((pool.submit(work, buffer, length), length))
-                while len(pending) > ahead or (pending and pending[0][0].done()):
-                    future, plain = pending.popleft()
-                    yield future.result(), plain
-            while pending:
-                future, plain = pending.popleft()
-                yield future.result(), plain
-        finally:
-            for future, _ in pending:
-                future.cancel()
 
 
 def bringer(prefix: Prefix) -> Callable[[str], str]:
@@ -255,26 +221,6 @@ def _head(job: _Job, members: list[Member], table: PlaceholderTable) -> _Head:
 
 def _unlisted(path: str, content: bytes, mtime: int) -> bytes:
     return member_bytes(Member(path, "0644", len(content), "-"), content, mtime)
-
-
-def _pieces(file: IO[bytes]) -> Iterator[bytes]:
-    while piece := file.read(_COPY_CHUNK):
-        yield piece
-
-
-def _copy(pieces: Iterator[bytes], file: IO[bytes]) -> tuple[str, int]:
-    """Write pieces; return their sha256, which another thread computes, and their size."""
-    digest = hashlib.sha256()
-    size = 0
-    with ThreadPoolExecutor(1) as pool:
-        hashed: Future[None] | None = None
-        for piece in pieces:
-            if hashed is not None:
-                hashed.result()
-            hashed = pool.submit(digest.update, piece)
-            file.write(piece)
-            size += len(piece)
-    return digest.hexdigest(), size
 
 
 def _archive(target: Path, form: Format, sha256: str, size: int, contents: Contents) -> Archive:

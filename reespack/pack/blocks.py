@@ -2,20 +2,23 @@
 
 One thread reads, scans and hashes; what it hands on is compressed elsewhere. Reading stays ahead of
 two compressors by a factor of three, and one reader means that blocks are cut where their content
-says, never where threads happen to meet.
+says, never where threads happen to meet. What is done for every file is written out to be quick:
+there are tens of thousands, most of them of a few kilobytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reespack.archive import FRAME_SIZE
-from reespack.archive.header import BLOCK, header, padding
+from reespack.archive.header import BLOCK, header, header_size, padding
 from reespack.archive.listing import Member
 from reespack.errors import LeftoverPrefixError, PackError
+from reespack.files import sha256_bytes
 from reespack.pack.prefixes import Leftover
 
 if TYPE_CHECKING:
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
     from reespack.pack.conda_meta import Installed
     from reespack.pack.prefixes import BuildPrefix
 
-__all__ = ["Blocks", "StaleBytecode", "member_bytes"]
+    Buffer = bytes | bytearray | memoryview
+
+__all__ = ["Block", "Blocks", "StaleBytecode", "member_bytes"]
 
 LARGE = FRAME_SIZE // 2
 """From this many bytes on a file has frames of its own."""
@@ -44,11 +49,33 @@ class StaleBytecode(Exception):  # noqa: N818 - no error: it is packed again, wi
         self.sources = sources
 
 
+class Block:
+    """Room for the tar of one frame, of which `length` bytes are in use."""
+
+    __slots__ = ("buffer", "length", "view")
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(_ROOM)
+        self.view = memoryview(self.buffer)
+        self.length = 0
+
+    def append(self, content: Buffer) -> None:
+        """Put something behind what is there."""
+        end = self.length + len(content)
+        self.buffer[self.length : end] = content
+        self.length = end
+
+    def pad(self, size: int) -> None:
+        """Put the zeros there that follow a member's content of `size` bytes."""
+        self.append(_ZEROS[: padding(size)])
+
+
 @dataclass(slots=True, kw_only=True)
 class Blocks:
     """Iterates over blocks of tar and gathers, on the way, the members that are in them.
 
-    Each block is (buffer, length); whoever has compressed it gives it back with `recycle`.
+    Whoever has compressed a block gives it back with `recycle`. `advance` is told how many
+    members have become part of one.
     """
 
     sources: Iterable[Source]
@@ -59,13 +86,13 @@ class Blocks:
     owner: Callable[[str], str]
     members: list[Member] = field(default_factory=list)
     leftovers: list[tuple[str, str]] = field(default_factory=list)
-    _buffer: bytearray = field(default_factory=lambda: bytearray(_ROOM))
-    _length: int = 0
-    _spare: list[bytearray] = field(default_factory=list)
+    _told: int = 0
+    _block: Block = field(default_factory=Block)
+    _spare: list[Block] = field(default_factory=list)
     _compiled: list[Bytecode] = field(default_factory=list)
     _bundle: FileIO | None = None
 
-    def __iter__(self) -> Iterator[tuple[bytearray, int]]:
+    def __iter__(self) -> Iterator[Block]:
         """Yield the blocks; raise PackError for a file that cannot be read.
 
         After the last block, raise LeftoverPrefixError when a build prefix stays anywhere, and
@@ -74,10 +101,12 @@ class Blocks:
         try:
             for source in self.sources:
                 try:
-                    yield from self._add(source)
+                    if not self._add_small(source):
+                        yield from self._add(source)
                 except OSError as error:
                     raise PackError(f"{source.path} cannot be read: {error.strerror}") from error
-                self.advance(source.size)
+                if self._block.length >= FRAME_SIZE:
+                    yield from self._flush()
         finally:
             self._close_bundle()
         yield from self._flush()
@@ -85,72 +114,80 @@ class Blocks:
             raise self._leftover_error()
         self._require_sources()
 
-    def recycle(self, buffer: bytearray) -> None:
-        """Take back a buffer."""
-        self._spare.append(buffer)
+    def recycle(self, block: Block) -> None:
+        """Take back a block."""
+        block.length = 0
+        self._spare.append(block)
 
-    def _flush(self) -> Iterator[tuple[bytearray, int]]:
-        if self._length:
-            full, length = self._buffer, self._length
-            self._buffer = self._spare.pop() if self._spare else bytearray(_ROOM)
-            self._length = 0
-            yield full, length
+    def _flush(self) -> Iterator[Block]:
+        full = self._block
+        if full.length:
+            self._block = self._spare.pop() if self._spare else Block()
+            self.advance(len(self.members) - self._told)
+            self._told = len(self.members)
+            yield full
 
-    def _add(self, source: Source) -> Iterator[tuple[bytearray, int]]:
-        if source.kind in {"dir", "link", "outside"}:
-            self._head(Member(source.path, source.kind, 0, source.target or "-"))
-        elif source.compiled is not None:
-            yield from self._add_compiled(source, source.compiled)
-        elif source.content is not None:
-            yield from self._add_content(source, self._replaced(source, source.content))
-        elif source.size >= LARGE or source.change:
-            yield from self._add_large(source)
-        else:
-            yield from self._add_small(source)
-        if self._length >= FRAME_SIZE:
-            yield from self._flush()
+    def _add_small(self, source: Source) -> bool:
+        """Read a file into the block, right behind the place of its header.
 
-    def _head(self, member: Member) -> None:
-        """Write a header into the block, and list the member."""
-        content = header(member, self.mtime)
-        end = self._length + len(content)
-        self._buffer[self._length : end] = content
-        self._length = end
-        self.members.append(member)
-
-    def _add_small(self, source: Source) -> Iterator[tuple[bytearray, int]]:
-        """Read a file into the block, right behind the place of its header."""
-        buffer = self._buffer
-        blocks = 1 if len(os.fsencode(source.path)) <= 100 else 3  # noqa: PLR2004 - see header
-        start = self._length + blocks * BLOCK
+        Return False, and leave nothing, for what is no small file, is being written to, or must be
+        changed itself.
+        """
+        if not source.file or source.change:
+            return False
+        if source.compiled is not None:
+            return self._add_compiled(source, source.compiled)
+        block = self._block
+        start = block.length + header_size(source.path)
         handle = os.open(source.file, os.O_RDONLY)
         try:
-            with memoryview(buffer) as view, view[start : start + source.size + 1] as place:
-                size = os.readv(handle, [place])
-                value = hashlib.sha256(place[:size]).hexdigest()
-            whole = size == source.size or size == os.fstat(handle).st_size
+            status = os.fstat(handle)
+            size = status.st_size
+            if size >= LARGE:
+                return False
+            end = start + size
+            count = os.readv(handle, [block.view[start : end + 1]])
         finally:
             os.close(handle)
-        end = start + size
-        if not whole or self.prefix.stands_in(buffer, start, end) or self._through_env(source):
-            yield from self._add_large(source)
-            return
-        self._head(Member(source.path, source.kind, size, value))
-        if self._length != start:
-            buffer[self._length : self._length + size] = bytes(buffer[start:end])
-        self._length += size
-        self._pad(size)
+        if count != size or self.prefix.stands_in(block.buffer, start, end):
+            return False
+        if self._through_env(source):
+            return False
+        digest = hashlib.sha256(block.view[start:end]).hexdigest()
+        self._head(Member(source.path, _kind(status), size, digest))
+        block.length = end
+        block.pad(size)
+        return True
 
-    def _add_compiled(self, source: Source, bytecode: Bytecode) -> Iterator[tuple[bytearray, int]]:
-        """Add bytecode, whose digest is known, and in which no prefix can be."""
+    def _add_compiled(self, source: Source, bytecode: Bytecode) -> bool:
+        """Read bytecode into the block: its digest is known, and no prefix can be in it."""
         if self._bundle is None or self._bundle.name != source.file:
             self._close_bundle()
             self._bundle = open(source.file, "rb", buffering=0)  # noqa: PTH123, SIM115 - for a while
-        content = os.pread(self._bundle.fileno(), bytecode.size, bytecode.offset)
-        if len(content) != bytecode.size:
+        if bytecode.size >= LARGE:
+            return False
+        block = self._block
+        self._head(Member(source.path, source.kind, bytecode.size, bytecode.sha256))
+        place = block.view[block.length : block.length + bytecode.size]
+        if os.preadv(self._bundle.fileno(), [place], bytecode.offset) != bytecode.size:
             raise PackError(f"{source.file} became shorter while it was packed")
         self._compiled.append(bytecode)
-        yield from self._add_content(source, content, digest=bytecode.sha256)
+        block.length += bytecode.size
+        block.pad(bytecode.size)
+        return True
+
+    def _add(self, source: Source) -> Iterator[Block]:
+        if source.kind in {"dir", "link", "outside"}:
+            self._head(Member(source.path, source.kind, 0, source.target or "-"))
+        elif source.content is not None:
+            yield from self._add_content(source, self._replaced(source, source.content))
+        else:
+            yield from self._add_file(source)
+
+    def _head(self, member: Member) -> None:
+        """Write a header into the block, and list the member."""
+        self._block.append(header(member, self.mtime))
+        self.members.append(member)
 
     def _close_bundle(self) -> None:
         if self._bundle is not None:
@@ -173,22 +210,23 @@ class Blocks:
         announced = self.installed.announced.get(source.path)
         return announced is not None and announced.mode == "text"
 
-    def _pad(self, size: int) -> None:
-        count = padding(size)
-        self._buffer[self._length : self._length + count] = _ZEROS[:count]
-        self._length += count
-
-    def _add_large(self, source: Source) -> Iterator[tuple[bytearray, int]]:
+    def _add_file(self, source: Source) -> Iterator[Block]:
         """Add a file that is large, or that something is changed in."""
         with open(source.file, "rb", buffering=0) as file:  # noqa: PTH123 - names are strings here
-            size = os.fstat(file.fileno()).st_size
+            if source.compiled is not None:
+                self._compiled.append(source.compiled)
+                file.seek(source.compiled.offset)
+                yield from self._add_pieces(source, source.compiled.size, file.readinto)
+                return
+            status = os.fstat(file.fileno())
+            known = source._replace(kind=_kind(status))
             found = source.change or self._through_env(source) or self._scan(file.readinto)
             file.seek(0)
             if found:
                 content = file.readall()
-                yield from self._add_content(source, self._replaced(source, content))
+                yield from self._add_content(known, self._replaced(source, content))
             else:
-                yield from self._add_pieces(source, size, file.readinto)
+                yield from self._add_pieces(known, status.st_size, file.readinto)
 
     def _scan(self, read: Callable[[memoryview], int]) -> bool:
         """Say whether the prefix stands in a file, in pieces that overlap by its length."""
@@ -214,32 +252,18 @@ class Blocks:
             self.leftovers.append((source.path, str(leftover)))
             return content
 
-    def _add_content(
-        self, source: Source, content: bytes, digest: str = ""
-    ) -> Iterator[tuple[bytearray, int]]:
-        if len(content) >= LARGE:
-            with memoryview(content) as view:
-                position = 0
-
-                def read(place: memoryview) -> int:
-                    nonlocal position
-                    piece = view[position : position + len(place)]
-                    place[: len(piece)] = piece
-                    position += len(piece)
-                    return len(piece)
-
-                yield from self._add_pieces(source, len(content), read)
+    def _add_content(self, source: Source, content: bytes) -> Iterator[Block]:
+        size = len(content)
+        if size >= LARGE:
+            yield from self._add_pieces(source, size, _reader(content))
             return
-        digest = digest or hashlib.sha256(content).hexdigest()
-        self._head(Member(source.path, source.kind, len(content), digest))
-        end = self._length + len(content)
-        self._buffer[self._length : end] = content
-        self._length = end
-        self._pad(len(content))
+        self._head(Member(source.path, source.kind, size, sha256_bytes(content)))
+        self._block.append(content)
+        self._block.pad(size)
 
     def _add_pieces(
         self, source: Source, size: int, read: Callable[[memoryview], int]
-    ) -> Iterator[tuple[bytearray, int]]:
+    ) -> Iterator[Block]:
         """Add a large file in frames of its own; it may be larger than memory."""
         yield from self._flush()
         place = len(self.members)
@@ -247,17 +271,17 @@ class Blocks:
         digest = hashlib.sha256()
         left = size
         while left:
-            if self._length >= FRAME_SIZE:
+            if self._block.length >= FRAME_SIZE:
                 yield from self._flush()
-            end = min(FRAME_SIZE, self._length + left)
-            with memoryview(self._buffer) as view, view[self._length : end] as piece:
-                count = read(piece)
-                digest.update(piece[:count])
+            block = self._block
+            piece = block.view[block.length : min(FRAME_SIZE, block.length + left)]
+            count = read(piece)
+            digest.update(piece[:count])
             if not count:
                 raise PackError(f"{source.path} became shorter while it was packed")
-            self._length += count
+            block.length += count
             left -= count
-        self._pad(size)
+        self._block.pad(size)
         self.members[place] = Member(source.path, source.kind, size, digest.hexdigest())
         yield from self._flush()
 
@@ -270,6 +294,26 @@ class Blocks:
             hint="remove the file in postBuild, or have its program keep relative paths",
             detail="\n".join(lines),
         )
+
+
+def _kind(status: os.stat_result) -> str:
+    """Return a file's kind, as in the listing."""
+    return "0755" if status.st_mode & stat.S_IXUSR else "0644"
+
+
+def _reader(content: bytes) -> Callable[[memoryview], int]:
+    """Return what reads `content` piece by piece, as a file's `readinto` would."""
+    view = memoryview(content)
+    position = 0
+
+    def read(place: memoryview) -> int:
+        nonlocal position
+        piece = view[position : position + len(place)]
+        place[: len(piece)] = piece
+        position += len(piece)
+        return len(piece)
+
+    return read
 
 
 def member_bytes(member: Member, content: bytes, mtime: int) -> bytes:

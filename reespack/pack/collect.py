@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import functools
 import io
+import itertools
 import os
 import posixpath
-import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import PLACEHOLDERS, STATE
@@ -21,7 +21,7 @@ from reespack.pack.conda_meta import read_variables, rewritten
 from reespack.pack.scripts import scripts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from reespack.model import Bytecode, Prefix
@@ -33,23 +33,20 @@ _OURS = frozenset({MANIFEST, LISTING, PLACEHOLDERS, STATE})
 _LEFT_OUT = frozenset({"CACHEDIR.TAG", ".nonadmin", ".conda_lock", "conda-meta/.lock"})
 """A tag that makes backups skip what rattler installed, and locks."""
 
-_TWIN = 4096
-"""Bytes from which on it is worth while to look for a file that is the same."""
 
-
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Something that becomes a member.
 
-    `kind` is as in the listing. A file's content is `content`, or lies at `file` and holds about
-    `size` bytes; `change`, when given, makes of it what is packed. A link has its `target`. Of what
-    was `compiled`, only as many bytes of the file as belong to it are meant.
+    `kind` is as in the listing, or "file" where the mode is told by the file itself, once it is
+    opened: a look at each beforehand takes as long as all the rest of collecting. A file's content
+    is `content`, or lies at `file`; `change`, when given, makes of it what is packed. A link has
+    its `target`. Of what was `compiled`, only the bytes that belong to it are meant. (No dataclass,
+    for the same reason as Member.)
     """
 
     path: str
     kind: str
     file: str = ""
-    size: int = 0
     target: str = ""
     content: bytes | None = None
     change: Callable[[bytes], bytes] | None = None
@@ -63,11 +60,6 @@ class Collection:
     sources: tuple[Source, ...]
     notes: tuple[Note, ...]
 
-    @property
-    def size(self) -> int:
-        """The bytes to read, for a progress bar."""
-        return sum(source.size for source in self.sources)
-
 
 def collect(prefix: Prefix, installed: Installed, bytecode: Sequence[Bytecode] = ()) -> Collection:
     """List what is in a prefix, and `bytecode` for it; raise PackError for what cannot be read.
@@ -75,13 +67,14 @@ def collect(prefix: Prefix, installed: Installed, bytecode: Sequence[Bytecode] =
     Left out: what lies in `__pycache__`, FIFOs, sockets and devices (with a note), and what this
     very program or conda-pack writes anew.
     """
-    found: dict[str, Source] = {"share": Source("share", "dir")}
-    found["bin"] = Source("bin", "dir")
+    found = {"bin": Source("bin", "dir"), "share": Source("share", "dir")}
     notes: list[Note] = []
     roots = (prefix.path.absolute(), prefix.path.resolve())
     try:
         for path, entry in walk(prefix.path):
-            if path in _LEFT_OUT or path in _OURS or _is_bytecode(path):
+            if "__pycache__" in path and "__pycache__" in path.split("/"):
+                continue  # stale, once times are made equal
+            if path in _LEFT_OUT or path in _OURS:
                 continue
             if source := _source(path, entry, roots, installed, notes):
                 found[path] = source
@@ -89,42 +82,36 @@ def collect(prefix: Prefix, installed: Installed, bytecode: Sequence[Bytecode] =
         raise PackError(f"{error.filename} cannot be read: {error.strerror}") from error
     found["share/reespack"] = Source("share/reespack", "dir")
     for path, content in scripts(read_variables(prefix.path)).items():
-        found[path] = Source(path, "0755", content=content, size=len(content))
-    for one in bytecode:
-        folder = posixpath.dirname(one.path)
+        found[path] = Source(path, "0755", content=content)
+    for folder in {posixpath.dirname(one.path) for one in bytecode}:
         found[folder] = Source(folder, "dir")
-        found[one.path] = Source(one.path, "0644", str(one.file), one.size, compiled=one)
-    return Collection(sources=_ordered(found, prefix, installed), notes=tuple(notes))
+    sources = _ordered(found, bytecode, installed)
+    return Collection(sources=sources, notes=tuple(notes))
 
 
-def _ordered(found: dict[str, Source], prefix: Prefix, installed: Installed) -> tuple[Source, ...]:
+def _ordered(
+    found: Mapping[str, Source], bytecode: Sequence[Bytecode], installed: Installed
+) -> tuple[Source, ...]:
     """Return the folders, then all else, sorted by path (as bytes) but for two kinds of followers.
 
     Bytecode follows its source, all of whose words are in it, too. And a twin follows its like:
     packages bring many a file twice, in different places, of which the second then takes next to
-    nothing. Only files whose size is the same wherever they are built count as twins.
+    nothing.
     """
-    changed = {change.path for change in prefix.changes}
-    twins: dict[tuple[str, int], int] = {}
-    places: dict[str, tuple[bool, int, int, bool]] = {}
-    for place, path in enumerate(sorted(found, key=os.fsencode)):
-        source, first = found[path], place
-        if (
-            source.size >= _TWIN
-            and path in installed.owners
-            and not (path in installed.announced or path in changed or source.change)
-        ):
-            first = twins.setdefault((path.rpartition("/")[2], source.size), place)
-        places[path] = (source.kind != "dir", first, place, False)
-    for path, source in found.items():
-        if source.compiled is not None and source.compiled.source in places:
-            places[path] = (*places[source.compiled.source][:3], True)
-    return tuple(found[path] for path in sorted(found, key=places.__getitem__))
-
-
-def _is_bytecode(path: str) -> bool:
-    """Say whether this is a `__pycache__` or in one: stale, once times are made equal."""
-    return "__pycache__" in path and "__pycache__" in path.split("/")
+    compiled: dict[str, list[Source]] = {}
+    for one in bytecode:
+        of = one.source if one.source in found else one.path
+        own = Source(one.path, "0644", str(one.file), compiled=one)
+        compiled.setdefault(of, []).append(own)
+    groups: dict[str, list[Source]] = {}
+    for path in sorted({*found, *compiled}, key=os.fsencode):
+        group = groups.setdefault(installed.twins.get(path, path), [])
+        if path in found:
+            group.append(found[path])
+        if path in compiled:
+            group += compiled[path]
+    ordered = list(itertools.chain.from_iterable(groups.values()))
+    return tuple(sorted(ordered, key=lambda source: source.kind != "dir"))  # which is stable
 
 
 def _source(
@@ -134,14 +121,11 @@ def _source(
     installed: Installed,
     notes: list[Note],
 ) -> Source | None:
-    status = entry.stat(follow_symlinks=False)
-    if stat.S_ISREG(status.st_mode):
-        kind = "0755" if status.st_mode & stat.S_IXUSR else "0644"
-        change = _change(path, installed)
-        return Source(path, kind, entry.path, status.st_size, change=change)
-    if stat.S_ISDIR(status.st_mode):
+    if entry.is_dir(follow_symlinks=False):
         return Source(path, "dir")
-    if stat.S_ISLNK(status.st_mode):
+    if entry.is_file(follow_symlinks=False):
+        return Source(path, "file", entry.path, change=_change(path, installed))
+    if entry.is_symlink():
         return _link(path, os.readlink(entry.path), roots, notes)  # noqa: PTH115 - an entry is no Path
     notes.append(Note(message=f"{path} is neither file, folder nor link, and is not packed"))
     return None

@@ -27,6 +27,9 @@ _UNSET = "***unset***"
 _COPIED = 3
 """conda's LinkType.copy: in an unpacked environment nothing is linked to a package cache."""
 
+_TWIN = 4096
+"""Bytes from which on it is worth while to look for a file that is the same."""
+
 _LINKED = frozenset({"hardlink", "softlink", "directory"})
 
 
@@ -42,11 +45,13 @@ class Announced:
 class Installed:
     """What the conda packages of a prefix brought: the owner of each path, and placeholders.
 
-    `bytecode` says where that of a source lies.
+    `twins` has what several files have in common whose content is the same, by path; `bytecode`
+    says where that of a source lies.
     """
 
     owners: Mapping[str, str]
     announced: Mapping[str, Announced]
+    twins: Mapping[str, str]
     bytecode: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -57,16 +62,20 @@ def read_conda_meta(prefix: Path, bytecode: Mapping[str, str] | None = None) -> 
         raise PackError(f"{prefix} is no conda environment: it has no conda-meta")
     owners: dict[str, str] = {}
     announced: dict[str, Announced] = {}
+    twins: dict[str, str] = {}
     for path in sorted(folder.glob("*.json")):
         record = _load(path.read_bytes(), f"conda-meta/{path.name}")
         name = str(record.get("name", path.stem))
         owners.update(dict.fromkeys(record.get("files") or (), name))
         for entry in (record.get("paths_data") or {}).get("paths") or ():
-            if entry.get("prefix_placeholder") and entry.get("file_mode") in {"text", "binary"}:
-                announced[entry["_path"]] = Announced(
-                    entry["prefix_placeholder"], entry["file_mode"]
-                )
-    return Installed(owners, announced, bytecode or {})
+            if entry.get("prefix_placeholder"):
+                if entry.get("file_mode") in {"text", "binary"}:
+                    announced[entry["_path"]] = Announced(
+                        entry["prefix_placeholder"], entry["file_mode"]
+                    )
+            elif (entry.get("size_in_bytes") or 0) >= _TWIN and entry.get("sha256"):
+                twins[entry["_path"]] = entry["sha256"]
+    return Installed(owners, announced, twins, bytecode or {})
 
 
 def read_variables(prefix: Path) -> Mapping[str, str]:

@@ -401,7 +401,12 @@ def add_conda_source(prefix: Prefix, path: str, content: bytes) -> None:
     stale = "lib/python3.12/__pycache__/gone.cpython-312.pyc"
     record["files"] += [path, stale]
     record["paths_data"]["paths"] += [
-        {"_path": path, "path_type": "hardlink", "sha256": "1"},
+        {
+            "_path": path,
+            "path_type": "hardlink",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "size_in_bytes": len(content),
+        },
         {"_path": stale, "path_type": "hardlink", "sha256": "2"},
     ]
     file.write_text(json.dumps(record))
@@ -477,11 +482,14 @@ def test_a_packages_twins_stand_together(tmp_path: Path, prefix: Prefix, pack_it
     content = bytes(range(256)) * 20
     for name in ("lib/x/twin.js", "share/deep/below/twin.js", "share/deep/below/a.js"):
         add_conda_source(prefix, name, content)
-    (prefix.path / "etc/twin.js").write_bytes(content)  # nobody's: its size may depend on the build
+    for name in ("lib/x/small.js", "share/deep/small.js"):
+        add_conda_source(prefix, name, b"small")
+    (prefix.path / "etc/twin.js").write_bytes(content)  # nobody's: no package says what it is
     archive = pack_it(prefix, tmp_path / "a.tar.gz", format="tar.gz")
     with tarfile.open(archive.path) as tar:
         names = [member.name for member in tar if member.isfile()]
     first = names.index("lib/x/twin.js")
-    assert names[first + 1] == "share/deep/below/twin.js"
+    assert names[first + 1 : first + 3] == ["share/deep/below/a.js", "share/deep/below/twin.js"]
+    assert names.index("share/deep/small.js") > first + 2
     assert names.index("etc/twin.js") < first
     assert unpack(archive.path, tmp_path / "x", threads=2).files == archive.files

@@ -1,0 +1,81 @@
+"""A file whose beginning is known last: frames behind a room that the head is put into."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Frame = tuple[bytes, int]
+
+__all__ = ["HeadedFile"]
+
+_CHUNK = 1 << 20
+
+
+class HeadedFile:
+    """Frames on their way into a file, of which the first `room` bytes are left free.
+
+    `sizes` are the (compressed, plain) sizes of all frames, in bytes. The sha256 of the whole is
+    computed from when the head is there.
+    """
+
+    def __init__(self, file: IO[bytes], room: int) -> None:
+        self._file = file
+        self._room = room
+        self._digest = hashlib.sha256()
+        self._headed = False
+        self.sizes: list[tuple[int, int]] = []
+        file.seek(room)
+
+    def append(self, frame: bytes, plain: int) -> None:
+        """Write a frame, which holds `plain` bytes, behind all others."""
+        self.sizes.append((len(frame), plain))
+        self.end(frame)
+
+    def end(self, content: bytes) -> None:
+        """Write what is no frame behind all frames."""
+        self._file.write(content)
+        if self._headed:
+            self._digest.update(content)
+
+    def put_head(self, frames: Sequence[Frame], gap: Callable[[int], bytes | None]) -> None:
+        """Write the first frames, and behind them a gap, which counts as part of the last of them.
+
+        Where `gap` finds nothing to fill the room with, everything else is moved to fit.
+        """
+        head = b"".join(frame for frame, _ in frames)
+        filler = gap(self._room - len(head))
+        if filler is None:
+            filler = b""
+            self._move(len(head))
+        self._file.seek(0)
+        self._file.write(head + filler)
+        sizes = [(len(frame), plain) for frame, plain in frames]
+        sizes[-1] = (sizes[-1][0] + len(filler), sizes[-1][1])
+        self.sizes[:0] = sizes
+        self._file.seek(0)
+        buffer = bytearray(_CHUNK)
+        with memoryview(buffer) as view:
+            while count := self._file.readinto(buffer):  # type: ignore[attr-defined]
+                self._digest.update(view[:count])
+        self._headed = True
+
+    def _move(self, start: int) -> None:
+        """Move what stands behind the room to `start`, in an order that overwrites nothing."""
+        end = self._file.seek(0, os.SEEK_END)
+        pieces = range(self._room, end, _CHUNK)
+        for piece in pieces if start < self._room else reversed(pieces):
+            self._file.seek(piece)
+            content = self._file.read(min(_CHUNK, end - piece))
+            self._file.seek(start + piece - self._room)
+            self._file.write(content)
+        self._file.truncate(start + end - self._room)
+
+    def finish(self) -> tuple[str, int]:
+        """Return the sha256 and the size of all that was written."""
+        self._file.flush()
+        return self._digest.hexdigest(), self._file.tell()
