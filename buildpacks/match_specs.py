@@ -15,7 +15,7 @@ __all__ = ["conda_requirement"]
 
 _VERSION = r"\d+(?:\.\d+)*(?:\.\*)?"
 _PLAIN = re.compile(
-    rf"(?P<name>[a-z_][a-z0-9_-]*)(?:={_VERSION}|(?:>=|<=|==|!=|<|>){_VERSION})?"
+    rf"(?P<name>[a-z_][a-z0-9_-]*)(?: ?(?:=|>=|<=|==|!=|<|>){_VERSION})?"
     rf"(?:,(?:>=|<=|!=|<|>){_VERSION})*",
 )
 """What nearly every line is: a name, or a name and versions. It is valid whoever parses it, and

@@ -58,9 +58,9 @@ def main(args: Sequence[str] | None = None) -> int:
             singleuser(words[1:])
         import typer
 
-        from reespack.cli.app import app
+        from reespack.cli.app import make_app
 
-        result = typer.main.get_command(app).main(
+        result = typer.main.get_command(make_app(words)).main(
             args=None if args is None else list(args), prog_name="reespack", standalone_mode=False
         )
         code = result if isinstance(result, int) else 0
@@ -84,12 +84,13 @@ def _asks_for_help(words: Sequence[str]) -> bool:
 
 
 def _leave(codes: Sequence[int]) -> None:
-    """End the process before Python takes itself apart, when rattler has threads of its own.
+    """End the process before Python takes itself apart, which takes time and does nothing for us.
 
-    One of them may just be handing back the interpreter, which Python then takes for a fatal error
-    (PyGILState_Release: thread state must be current when releasing) and aborts.
+    And rattler has threads of its own: one of them may just be handing back the interpreter, which
+    Python then takes for a fatal error (PyGILState_Release: thread state must be current when
+    releasing) and aborts.
     """
-    if "rattler" not in sys.modules or not codes:
+    if not codes:
         return
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):

@@ -1,28 +1,102 @@
-"""The commands, put together."""
+"""The commands, put together: all of them, or the one that was typed.
+
+What typer makes of a command, options and all, takes time, and so does importing it; who builds
+does not wait for what other commands are made of.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reespack.cli.build import build
-from reespack.cli.cache import clean, info, prune
-from reespack.cli.catalog import add, check, remove
-from reespack.cli.channel import create
-from reespack.cli.config import show
-from reespack.cli.detect import detect
-from reespack.cli.diff import diff
-from reespack.cli.execute_help import explain
-from reespack.cli.inspection import inspect
-from reespack.cli.install import install, stage
-from reespack.cli.installed import collect, list_installed, uninstall
-from reespack.cli.lock import lock
-from reespack.cli.unpack import unpack
-from reespack.cli.verify import verify
 from reespack.version import VERSION
 
-__all__ = ["app"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["make_app"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """A command's name, the function for it in a module of this package, and its line of help.
+
+    The help is short enough for one line at 80 columns.
+    """
+
+    name: str
+    module: str
+    function: str
+    help: str | None = None
+
+    def load(self) -> Callable[..., None]:
+        module = importlib.import_module(f"reespack.cli.{self.module}")
+        function: Callable[..., None] = getattr(module, self.function)
+        return function
+
+
+_COMMANDS = (
+    _Command("detect", "detect", "detect", "Say what each file means, and what comes of it."),
+    _Command("lock", "lock", "lock", "Pin every package, in a conda-lock file."),
+    _Command("build", "build", "build", "Build the environment and pack it into one archive."),
+    _Command("unpack", "unpack", "unpack", "Unpack an archive into a folder."),
+    _Command("inspect", "inspection", "inspect", "Show what an archive holds."),
+    _Command("verify", "verify", "verify", "Check an archive against its manifest."),
+    _Command("diff", "diff", "diff", "Show what two archives differ in."),
+    _Command("exec", "execute_help", "explain", "Run a command in an archive's environment."),
+    _Command("install", "install", "install", "Unpack an archive once, and install its kernel."),
+    _Command("stage", "install", "stage", "Unpack an archive ahead of time."),
+    _Command("list", "installed", "list_installed", "Show what is installed."),
+    _Command("uninstall", "installed", "uninstall", "Remove a kernel and its environment."),
+    _Command("gc", "installed", "collect", "Remove environments that are not in use."),
+)
+_GROUPS = {
+    "cache": (
+        "See and limit what the cache takes.",
+        (
+            _Command("info", "cache", "info", "Show what is in the cache."),
+            _Command("prune", "cache", "prune", "Remove what was not used for long."),
+            _Command("clean", "cache", "clean", "Remove all that is not in use."),
+        ),
+    ),
+    "catalog": (
+        "Look after a Hub's catalog of environments.",
+        tuple(_Command(name, "catalog", name) for name in ("check", "add", "remove")),
+    ),
+    "channel": ("Make local conda channels.", (_Command("create", "channel", "create"),)),
+    "config": ("Look at the settings.", (_Command("show", "config", "show"),)),
+}
+
+
+def make_app(words: Sequence[str] = ()) -> typer.Typer:
+    """Return the program as `words` will use it: one command when they begin with it, else all."""
+    first = words[0] if words else None
+    only = first if first in _GROUPS or any(one.name == first for one in _COMMANDS) else None
+    app = typer.Typer(
+        name="reespack",
+        help="From a repository that follows REES to an environment whose kernel runs elsewhere.",
+        epilog="Settings: `reespack config show`. Every command explains itself with --help.",
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback()(_top)
+    _add(app, [one for one in _COMMANDS if only in {None, one.name}])
+    for name, (help_, commands) in _GROUPS.items():
+        if only in {None, name}:
+            group = typer.Typer(help=help_, rich_markup_mode=None, no_args_is_help=True)
+            _add(group, commands)
+            app.add_typer(group, name=name)
+    return app
+
+
+def _add(app: typer.Typer, commands: Sequence[_Command]) -> None:
+    for one in commands:
+        app.command(one.name, short_help=one.help)(one.load())
 
 
 def _print_version(value: bool) -> None:
@@ -33,18 +107,6 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
-app = typer.Typer(
-    name="reespack",
-    help="From a repository that follows REES to an environment whose kernel runs elsewhere.",
-    epilog="Settings: `reespack config show`. Every command explains itself with --help.",
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
-
-
-@app.callback()
 def _top(
     *,
     version: Annotated[
@@ -55,45 +117,3 @@ def _top(
     ] = False,
 ) -> None:
     """Let `--version` stand before any command."""
-
-
-cache_app = typer.Typer(
-    help="See and limit what the cache takes.", rich_markup_mode=None, no_args_is_help=True
-)
-cache_app.command("info", short_help="Show what is in the cache.")(info)
-cache_app.command("prune", short_help="Remove what was not used for long.")(prune)
-cache_app.command("clean", short_help="Remove all that is not in use.")(clean)
-catalog_app = typer.Typer(
-    help="Look after a Hub's catalog of environments.", rich_markup_mode=None, no_args_is_help=True
-)
-catalog_app.command("check")(check)
-catalog_app.command("add")(add)
-catalog_app.command("remove")(remove)
-channel_app = typer.Typer(
-    help="Make local conda channels.", rich_markup_mode=None, no_args_is_help=True
-)
-channel_app.command("create")(create)
-config_app = typer.Typer(help="Look at the settings.", rich_markup_mode=None, no_args_is_help=True)
-config_app.command("show")(show)
-
-# Short enough for one line each at 80 columns.
-for _command, _help in (
-    (detect, "Say what each file means, and what comes of it."),
-    (lock, "Pin every package, in a conda-lock file."),
-    (build, "Build the environment and pack it into one archive."),
-    (unpack, "Unpack an archive into a folder."),
-    (inspect, "Show what an archive holds."),
-    (verify, "Check an archive against its manifest."),
-    (diff, "Show what two archives differ in."),
-):
-    app.command(short_help=_help)(_command)
-app.command("exec", short_help="Run a command in an archive's environment.")(explain)
-app.command(short_help="Unpack an archive once, and install its kernel.")(install)
-app.command(short_help="Unpack an archive ahead of time.")(stage)
-app.command("list", short_help="Show what is installed.")(list_installed)
-app.command(short_help="Remove a kernel and its environment.")(uninstall)
-app.command("gc", short_help="Remove environments that are not in use.")(collect)
-app.add_typer(cache_app, name="cache")
-app.add_typer(catalog_app, name="catalog")
-app.add_typer(channel_app, name="channel")
-app.add_typer(config_app, name="config")

@@ -145,21 +145,33 @@ def resolve(  # noqa: PLR0913 - its collaborators
     if not completed.ok:
         raise _failure("\n".join(said), folder, request)
     pylock = (folder / PYLOCK).read_text()
-    edges: dict[str, tuple[str, ...]] = {}
-    if pylock.count("[[packages]]") > 1:
-        # A second look at the same solution, from uv's cache: pylock.toml does not say who needs
-        # what.
-        completed = run_uv(
-            [*arguments, "--annotation-style", "line"], index=index, cwd=folder, env=environ
-        )
-        edges = _edges(completed.stdout) if completed.ok else {}
+    # pylock.toml does not say who needs what; of one alone, it need not.
+    several = pylock.count("[[packages]]") > 1
+    lines = _annotated(arguments, index, folder, environ) if several else ""
     lacking = _NO_EXTRA.findall("\n".join(said))
     return PipResult(
         pylock=pylock,
         folder=folder,
-        needed_by=edges,
+        needed_by=_edges(lines),
         without_extras=frozenset(canonicalize_name(name) for name in lacking),
     )
+
+
+def _annotated(
+    arguments: Sequence[str], index: PackageIndex, folder: Path, environ: Mapping[str, str]
+) -> str:
+    """Return the same solution once more, with who needs what; nothing when uv does not say.
+
+    All that uv asked the index for a moment ago is in its cache, so that it need not ask again; it
+    is asked again where it forbids to be kept.
+    """
+    for reached in dict.fromkeys((replace(index, offline=True), index)):
+        completed = run_uv(
+            [*arguments, "--annotation-style", "line"], index=reached, cwd=folder, env=environ
+        )
+        if completed.ok:
+            return completed.stdout
+    return ""
 
 
 # --- what uv is told ---------------------------------------------------------------------------
