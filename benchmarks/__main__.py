@@ -43,6 +43,7 @@ def main() -> int:
                 samples[experiment.name] = runs
         environments = ground.describe()
     finally:
+        ground.close()
         if not given.keep:
             ground.clean()
     if not rows:

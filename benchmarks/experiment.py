@@ -69,6 +69,8 @@ class Claim:
             return None
         if self.kind == "memory":
             return samples.memory
+        if self.kind == "count":
+            return samples.count
         if self.cpu:
             return samples.cpu
         return samples.size if self.size else samples.wall
@@ -80,7 +82,8 @@ class Experiment:
 
     `contenders` says how each is made, which happens only when a claim needs it.
 
-    `times` multiplies the number of runs, for what is short and noisy; `most` bounds it.
+    `times` multiplies the number of runs, for what is short and noisy; `most` bounds it. What only
+    counts needs no `warm_up`.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Experiment:
     contenders: Callable[[Ground], Makers]
     times: int = 1
     most: int | None = None
+    warm_up: bool = True
 
     def conduct(
         self, claims: Sequence[Claim], ground: Ground, *, runs: int, say: Callable[[str], None]
@@ -100,7 +104,7 @@ class Experiment:
                 name: make() for name, make in self.contenders(ground).items() if name in wanted
             }
             count = min(runs * self.times, self.most or runs * self.times)
-            samples = compete(contenders, runs=count, log=ground.log, say=say)
+            samples = compete(contenders, runs=count, log=ground.log, say=say, warm_up=self.warm_up)
             flaws = [claim.check(ground) if claim.check else None for claim in claims]
         except FailedRunError as error:
             say(str(error))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from benchmarks.experiment import Claim, Experiment
 from benchmarks.ground import EXTRAS, LARGE, PROGRAMS, SMALL, Ground, Size
 from benchmarks.harness import Task
-from benchmarks.installing import installing
+from benchmarks.hub import hub
+from benchmarks.installing import installing, kill_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,8 @@ def all_experiments() -> tuple[Experiment, ...]:
         *(_imports(size) for size in sizes),
         *(_kernel(size) for size in sizes),
         *(experiment for size in sizes for experiment in installing(size)),
+        *hub(),
+        kill_points(),
     )
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from benchmarks.harness import FailedRunError, remove
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["EXTRAS", "LARGE", "PROGRAMS", "SMALL", "Ground", "Size"]
+__all__ = ["EXTRAS", "LARGE", "PROGRAMS", "SERVER", "SMALL", "Ground", "Size"]
 
 TOP = Path(__file__).resolve().parent.parent
 PROGRAMS = Path(__file__).resolve().parent / "programs"
@@ -47,6 +48,7 @@ class Size:
 
 SMALL = Size("small", _BASE)
 LARGE = Size("large", (*_BASE, *_MORE))
+SERVER = Size("server", (*_BASE, "jupyterhub"))
 
 
 class Ground:
@@ -61,6 +63,7 @@ class Ground:
         self.log = self.work / "output.log"
         self._say = say
         self._ready: dict[tuple[str, str], Path] = {}
+        self._running = ExitStack()
         self.work.mkdir(parents=True)
         # Where there is ext4, lay what comes next far from what other runs deleted (chattr(1), T).
         subprocess.run(["chattr", "+T", self.work], check=False, stderr=subprocess.DEVNULL)
@@ -68,6 +71,25 @@ class Ground:
     def clean(self) -> None:
         """Remove all but the channel."""
         remove(self.work)
+
+    def close(self) -> None:
+        """End what was started for several runs."""
+        self._running.close()
+
+    def start(self, *words: str | Path) -> str:
+        """Start a program that runs until its stdin ends; return the first line that it prints.
+
+        Raises FailedRunError.
+        """
+        words = tuple(map(str, words))
+        pipe, said = subprocess.PIPE, self.work / "started.log"
+        with said.open("wb") as log:
+            process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=log, text=True)
+        self._running.enter_context(process)
+        line = process.stdout.readline() if process.stdout else ""
+        if not line:
+            raise FailedRunError(f"{words}: {said.read_text(errors='replace')[-3000:]}")
+        return line
 
     # --- programs ----------------------------------------------------------------------------
 
@@ -117,7 +139,7 @@ class Ground:
         target = self.folder / "channel"
         self._say("making the channel (minutes at first, seconds when it is there)")
         words = (self.program("reespack"), "channel", "create", target)
-        self.run(*words, *LARGE.packages, *EXTRAS)
+        self.run(*words, *LARGE.packages, *EXTRAS, "jupyterhub")
         return target
 
     @cache  # noqa: B019 - there is one ground
@@ -170,6 +192,14 @@ class Ground:
         packages = {"__glibc": libc, "__linux": "5.10", "__unix": "0"}
         lines = [f'      {name}: "{version}"' for name, version in packages.items()]
         return f"subdirs:\n  {self.platform}:\n    packages:\n" + "\n".join(lines) + "\n"
+
+    @cache  # noqa: B019 - there is one ground
+    def installed(self) -> Path:
+        """Return a folder with JupyterHub and its proxy, which the cluster tests use as well."""
+        target = TOP / os.environ.get("CLUSTER", ".cache/cluster")
+        environ = {"SET_UP": "proxy venv", "UV": str(self.program("uv")), "PYTHON": sys.executable}
+        self.run(TOP / "tests" / "cluster" / "set-up", target, environ=environ)
+        return target
 
     # --- what either side makes --------------------------------------------------------------
 

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 __all__ = ["Contender", "FailedRunError", "Run", "Samples", "Task", "compete", "remove"]
 
@@ -31,8 +32,9 @@ class FailedRunError(Exception):
 class Task:
     """One run to come: a command, and what is there for it alone.
 
-    `output` is the file whose size in bytes counts. With `reports`, the command times itself: the
-    last line it prints is `{"seconds": ...}`. `leftovers` are removed when the experiment is over.
+    `output` is the file whose size in bytes counts. With `reports`, the command measures by
+    itself: the last line it prints is `{"seconds": ...}` or `{"count": ...}`, or has both.
+    `leftovers` are removed when the experiment is over.
     """
 
     command: Sequence[str | Path]
@@ -52,7 +54,7 @@ class Run:
     """One run: seconds by the wall clock and of processor time, and bytes.
 
     `memory` is the largest resident set of any one process among the command and its children
-    (`ru_maxrss`, getrusage(2)); `size` that of the task's output.
+    (`ru_maxrss`, getrusage(2)); `size` that of the task's output; `count` what the command counted.
     """
 
     wall: float
@@ -60,6 +62,7 @@ class Run:
     system: float
     memory: int
     size: int | None = None
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,11 @@ class Samples:
     def size(self) -> int:
         """Return the median size of the output, in bytes."""
         return int(statistics.median(run.size or 0 for run in self.runs))
+
+    @property
+    def count(self) -> int:
+        """Return the least that any run counted."""
+        return min(run.count or 0 for run in self.runs)
 
     def as_json(self) -> dict[str, object]:
         """Return the runs and their median."""
@@ -126,11 +134,9 @@ def _run(task: Task, log: Path) -> Run:
     words = [str(word) for word in task.command]
     os.sync()
     run = _timed(words, {**_environ(), **task.environ}, task.cwd or log.parent, log)
-    return replace(
-        run,
-        size=task.output.stat().st_size if task.output else None,
-        wall=_reported(log) if task.reports else run.wall,
-    )
+    size = task.output.stat().st_size if task.output else None
+    found = _reported(log) if task.reports else {}
+    return replace(run, size=size, wall=found.get("seconds", run.wall), count=found.get("count"))
 
 
 def _environ() -> dict[str, str]:
@@ -167,9 +173,9 @@ def _timed(words: list[str], environ: dict[str, str], cwd: Path, log: Path) -> R
     )
 
 
-def _reported(log: Path) -> float:
+def _reported(log: Path) -> dict[str, Any]:
     last = log.read_text(errors="replace").strip().rpartition("\n")[2]
-    return float(json.loads(last)["seconds"])
+    return dict(json.loads(last))
 
 
 def remove(*paths: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.experiment import Claim, Experiment
+from benchmarks.ground import PROGRAMS
 from benchmarks.harness import Task
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from benchmarks.ground import Ground, Size
     from benchmarks.harness import Contender
 
-__all__ = ["installing"]
+__all__ = ["installing", "kill_points"]
 
 _AT_ONCE = """
 n=$1; log=$2; shift 2
@@ -155,3 +156,26 @@ def _later(size: Size) -> Experiment:
         }
 
     return Experiment(name=f"later{row}", claims=claims, contenders=contenders, times=3)
+
+
+def kill_points() -> Experiment:
+    """Return the experiment that kills before every call that changes a file of the store."""
+
+    def check(ground: Ground) -> str | None:
+        problems = (ground.work / "kill-points.txt").read_text().splitlines()
+        return f"{len(problems)} of them left something broken: {problems[0]}" if problems else None
+
+    claim = Claim(
+        name="kill-points", what="killed while unpacking, or in gc", against="0 broken",
+        kind="count", limit=200, ours="reespack", check=check,
+    )  # fmt: skip
+
+    def contenders(ground: Ground) -> Makers:
+        folder = ground.work / "kill-points"
+        folder.mkdir()
+        words = (ground.python, PROGRAMS / "kill_points.py", folder, f"{folder}.txt")
+        return {"reespack": lambda: lambda _turn: Task(command=words, reports=True)}
+
+    return Experiment(
+        name="kill-points", claims=(claim,), contenders=contenders, most=1, warm_up=False
+    )

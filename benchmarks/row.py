@@ -7,7 +7,7 @@ from typing import Literal
 
 __all__ = ["Kind", "Row"]
 
-Kind = Literal["speedup", "ratio", "difference", "memory"]
+Kind = Literal["speedup", "ratio", "difference", "memory", "count"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +16,9 @@ class Row:
 
     `kind` says what the limit bounds: `speedup` the peer's figure over ours (at least), `ratio`
     ours over the peer's, `difference` ours less the peer's in seconds, `memory` ours in bytes (all
-    at most). `size` says that the figures are sizes. A row with a `flaw` fails whatever its
-    figures are; one without figures could not be measured, and the flaw says why.
+    at most), `count` ours (at least). `size` says that the figures are sizes. A row with a `flaw`
+    fails whatever its figures are; one without figures could not be measured, and the flaw says
+    why.
     """
 
     name: str
@@ -35,7 +36,7 @@ class Row:
         """Return what is held against the limit; None when it could not be measured."""
         if self.ours is None:
             return None
-        if self.kind == "memory":
+        if self.kind in {"memory", "count"}:
             return self.ours
         if self.peer is None:
             return None
@@ -49,7 +50,11 @@ class Row:
         value = self.value
         if value is None or self.flaw:
             return False
-        return value >= self.limit if self.kind == "speedup" else value <= self.limit
+        return value >= self.limit if self._at_least else value <= self.limit
+
+    @property
+    def _at_least(self) -> bool:
+        return self.kind in {"speedup", "count"}
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as it is printed."""
@@ -60,7 +65,7 @@ class Row:
             self.against,
             self._figure(self.peer),
             self._bound(self.value),
-            f"{'>=' if self.kind == 'speedup' else '<='} {self._bound(self.limit)}",
+            f"{'>=' if self._at_least else '<='} {self._bound(self.limit)}",
             "pass" if self.passed else "FAIL",
         )
 
@@ -73,6 +78,8 @@ class Row:
     def _figure(self, value: float | None) -> str:
         if value is None:
             return "-"
+        if self.kind == "count":
+            return f"{value:.0f}"
         return f"{value / 1e6:.1f} MB" if self.size or self.kind == "memory" else f"{value:.3f} s"
 
     def _bound(self, value: float | None) -> str:
@@ -80,4 +87,6 @@ class Row:
             return "-"
         if self.kind == "memory":
             return f"{value / 1e6:.0f} MB"
+        if self.kind == "count":
+            return f"{value:.0f}"
         return f"{value * 1000:.0f} ms" if self.kind == "difference" else f"{value:.2f}"

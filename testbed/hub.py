@@ -11,13 +11,17 @@ import subprocess
 import threading
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 import websocket
 
 from testbed.waiting import free_port, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Client", "Hub", "Spawn"]
 
@@ -51,8 +55,11 @@ class Client:
         self.session.headers["Authorization"] = f"token {token}"
         self.session.trust_env = False
 
-    def api(self, method: str, path: str, **kwargs: object) -> requests.Response:
-        return self.session.request(method, f"{self.url}/hub/api{path}", timeout=120, **kwargs)
+    def api(
+        self, method: str, path: str, *, json: object = None, stream: bool = False
+    ) -> requests.Response:
+        url = f"{self.url}/hub/api{path}"
+        return self.session.request(method, url, json=json, stream=stream, timeout=600)
 
     def spawn(self, user: str, options: dict[str, Any] | None, *, server: str = "") -> Spawn:
         """Ask for a server and follow its events until it runs or has failed."""
@@ -102,6 +109,14 @@ class Client:
 
     def execute(self, user: str, code: str, *, server: str = "", kernel: str = "python3") -> str:
         """Run code in a kernel of a user's server, over its websocket; return what it prints."""
+        with self.kernel(user, server=server, kernel=kernel) as execute:
+            return execute(code)
+
+    @contextlib.contextmanager
+    def kernel(
+        self, user: str, *, server: str = "", kernel: str = "python3"
+    ) -> Iterator[Callable[[str], str]]:
+        """Start a kernel, and yield what runs code in it and returns what that prints."""
         base = f"/user/{user}/{f'{server}/' if server else ''}api/kernels"
         started = self.session.post(f"{self.url}{base}", json={"name": kernel}, timeout=60)
         assert started.status_code == 201, started.text
@@ -111,7 +126,7 @@ class Client:
             timeout=60,
         )
         try:
-            return _executed(channel, code)
+            yield partial(_executed, channel)
         finally:
             channel.close()
             self.session.delete(f"{self.url}{base}/{started.json()['id']}", timeout=60)

@@ -138,6 +138,9 @@ def archives(lab: Lab, channel: Path) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def catalog(lab: Lab, archives: dict[str, Path]) -> Path:
     """Return the catalog that the Hub starts with."""
+    variables = "REESPACK_STORE_ORDER: XDG_CACHE_HOME"
+    if len(lab.people) < 2:  # whose home is no place for what is only a test
+        variables += f", XDG_CACHE_HOME: {lab.stores}/cache"
     lab.catalog.write_text(
         f"""\
 # The environments of the tests.
@@ -146,7 +149,7 @@ title: Choose an environment
 default: beta
 defaults:
   resources: {{nprocs: 1}}
-  variables: {{REESPACK_STORE_ORDER: XDG_CACHE_HOME}}
+  variables: {{{variables}}}
 environments:
   alpha:
     title: Sea ice

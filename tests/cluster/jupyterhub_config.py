@@ -2,12 +2,19 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 c = get_config()  # noqa: F821 - the Hub defines it
 folder = Path(os.environ["HUB_FOLDER"])
 
-page = (Path(__file__).resolve().parents[2] / "docs" / "hub.md").read_text(encoding="utf-8")
+top = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(top))
+
+from testbed.polling import poll_often  # noqa: E402 - it is not installed
+
+poll_often()
+page = (top / "docs" / "hub.md").read_text(encoding="utf-8")
 block = re.search(r"```python title=\"jupyterhub_config.py\"\n(.*?)```", page, re.DOTALL)
 code = block[1]
 if "TEST_SPAWNER" in os.environ:
@@ -42,3 +49,6 @@ c.BatchSpawnerRegexStates.state_exechost_exp = "127.0.0.1"
 c.Spawner.env_keep = ["PATH", "LANG", "SLURM_CONF"]
 if os.geteuid() != 0:
     c.BatchSpawnerBase.exec_prefix = ""
+if "," not in os.environ["TEST_USERS"]:  # whoever runs the tests, maybe root
+    c.Spawner.args = ["--allow-root"]
+    c.BatchSpawnerBase.req_options = f"--output={folder}/job-%j.log"  # not in their home
