@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "pip_requirement", "resolved"]
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_PLAIN = re.compile(rf"(?P<name>{_NAME})(?:(?:==|>=|<=|!=|<|>)\d+(?:\.\d+)*)?")
+"""What most lines are, valid whoever parses it, and written in the one way that there is."""
+
 _DIRECT = re.compile(rf"(?P<name>{_NAME})\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<url>\S.*)")
 _URL = re.compile(r"(?:(?:git|hg|svn|bzr)\+)?(?:https?|ssh|ftp|git|svn|lp)://|(?:git\+)?file:")
 _EXTRAS = re.compile(r"(?P<path>.+?)\s*\[(?P<extras>[^\[\]]*)\]$")
@@ -74,8 +77,28 @@ def _is_path(text: str) -> bool:
 
 
 def _named(asked: Asked) -> PipRequirement:
+    plain = _PLAIN.fullmatch(asked.text)
+    text, name, extras = (asked.text, plain["name"], ()) if plain else _parsed(asked)
+    name = re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
+    if name == "python":
+        raise malformed(
+            asked.origin,
+            "Python itself cannot come from the package index",
+            "ask for it in runtime.txt (python-3.11), or in environment.yml",
+        )
+    return PipRequirement(
+        text=text,
+        origin=asked.origin,
+        name=name,
+        extras=extras,
+        hashes=asked.hashes,
+        editable=asked.editable,
+    )
+
+
+def _parsed(asked: Asked) -> tuple[str, str, tuple[str, ...]]:
+    """Return text, name and extras of a requirement that only a real parser can judge."""
     from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.utils import canonicalize_name
 
     try:
         requirement = Requirement(asked.text)
@@ -84,21 +107,7 @@ def _named(asked: Asked) -> PipRequirement:
         raise malformed(
             asked.origin, f"`{asked.text}` is not a requirement: {problem}", _hint(asked.text)
         ) from error
-    name = canonicalize_name(requirement.name)
-    if name == "python":
-        raise malformed(
-            asked.origin,
-            "Python itself cannot come from the package index",
-            "ask for it in runtime.txt (python-3.11), or in environment.yml",
-        )
-    return PipRequirement(
-        text=str(requirement),
-        origin=asked.origin,
-        name=name,
-        extras=tuple(sorted(requirement.extras)),
-        hashes=asked.hashes,
-        editable=asked.editable,
-    )
+    return str(requirement), requirement.name, tuple(sorted(requirement.extras))
 
 
 def _url(asked: Asked, url: str, marker: str) -> PipRequirement:
