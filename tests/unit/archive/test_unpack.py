@@ -10,6 +10,7 @@ import pytest
 from reespack.archive.frames import GzipCodec, ZstdCodec, find_frames, form_of, plain
 from reespack.archive.header import END, header, padding
 from reespack.archive.listing import Member, format_listing
+from reespack.cli import main
 from reespack.errors import UnpackError, VerificationError
 from reespack.files import sha256_bytes, sha256_file
 from reespack.pack import blocks
@@ -96,6 +97,15 @@ def test_an_archive_that_has_another_sum_is_not_unpacked(tmp_path: Path, many_fr
             unpack(many_frames, tmp_path / "x", threads=threads, sha256="0" * 64)
         assert not (tmp_path / "x").exists()
     unpack(many_frames, tmp_path / "x", threads=3, sha256=sha256_file(many_frames))
+
+
+def test_the_command_believes_what_lies_beside(tmp_path: Path, archive: Path) -> None:
+    sums = tmp_path / "SHA256SUMS"
+    sums.write_text(f"{'0' * 64}  {archive.name}\n")
+    assert main(["unpack", str(archive), str(tmp_path / "x")]) == VerificationError.exit_code
+    assert not (tmp_path / "x").exists()
+    sums.write_text(f"{sha256_file(archive)}  {archive.name}\n")
+    assert main(["unpack", str(archive), str(tmp_path / "x")]) == 0
 
 
 def test_files_are_mended_for_their_place(tmp_path: Path, archive: Path) -> None:
