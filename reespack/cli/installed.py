@@ -205,6 +205,9 @@ def _kernels(prefix: Path | None) -> tuple[InstalledKernel, ...]:
 
 
 def _kernels_of(kept: Kept, kernels: Sequence[InstalledKernel]) -> list[InstalledKernel]:
+    """Return the kernels that start from an environment: those unpack their archive themselves."""
+    if kept.place.mounted:
+        return []
     return [one for one in kernels if one.digest == kept.place.digest]
 
 
@@ -212,6 +215,7 @@ def _document(kept: Kept, kernels: Sequence[InstalledKernel]) -> dict[str, objec
     return {
         "name": kept.name,
         "path": str(kept.place.path),
+        "mounted": kept.place.mounted,
         "digest": kept.place.digest,
         "archive": str(kept.archive),
         "size": kept.size,

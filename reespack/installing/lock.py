@@ -98,11 +98,15 @@ class Lock:
         """Whether the lock is still this one's: a process that hung may have lost it."""
         return _owner_of(self.path) == self._me
 
-    def release(self) -> None:
-        """Give the lock back, if it is still held."""
+    def rest(self) -> None:
+        """Beat no more: for the last moments before the release, with one thread."""
         self._stop.set()
         if self._heart is not None:
             self._heart.join()
+
+    def release(self) -> None:
+        """Give the lock back, if it is still held."""
+        self.rest()
         if self.is_mine:
             self.beat_file.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)

@@ -70,22 +70,17 @@ def mount(
         origin = _origin()
         while True:
             lease = leased()
-            if lease is not None and _seen(place.environment, place):
+            if lease is not None and _seen(place.path, place):
                 return lease  # started from within
-            try:
-                handles = _joinable(place, origin) if lease is not None else None
-                if handles is None:
-                    handles = _mounted(place, program, archive, origin, make)
-                with _closing(handles):
-                    lease = lease or leased()
-                    if handles is not None and lease is not None:
-                        enter(handles)
-                        _sign(lease, origin)
-                        entered, lease = lease, None
-                        return entered
-            finally:
-                if lease is not None:
-                    lease.release()
+            if lease is not None and _joined(place, lease, origin):
+                return lease
+            if lease is not None:
+                lease.release()
+            lease = _mounted(
+                place, archive, program=program, origin=origin, leased=leased, make=make
+            )
+            if lease is not None:
+                return lease
     except (VerificationError, ArchiveChangedError):
         raise
     except (UnpackError, OSError) as error:
@@ -94,10 +89,16 @@ def mount(
         return None
 
 
-def _mounted(
-    place: Place, program: str, archive: Path, origin: str, make: Callable[[Namespace, Lock], bool]
-) -> _Handles | None:
-    """Mount, unless another process does; return what a new namespace is entered by."""
+def _mounted(  # noqa: PLR0913 - what `mount` is given, and what it has found out
+    place: Place,
+    archive: Path,
+    *,
+    program: str,
+    origin: str,
+    leased: Callable[[], Lease | None],
+    make: Callable[[Namespace, Lock], bool],
+) -> Lease | None:
+    """Mount, enter and return a lease; None when another process does it, and can be joined."""
     lock = Lock(place.lock)
     # Forked before the lock, whose heart is a thread.
     namespace = Namespace(program, archive.absolute())
@@ -110,16 +111,40 @@ def _mounted(
         if not make(namespace, lock):
             namespace.mount_image(place.path / "image")
         namespace.lay_over(place.path)
-        if not _seen(namespace.seen(place.environment), place):
+        if not _seen(namespace.seen(place.path), place):
             raise StoreError(f"{place.environment} does not show what was mounted there")
-        return namespace.handles()
+        lock.rest()
+        lease = leased()
+        if lease is not None:
+            try:
+                with _closing(namespace.handles()) as handles:
+                    enter(handles)
+            except BaseException:
+                lease.release()
+                raise
+            _sign(lease, origin)
+        return lease
 
 
-def _seen(environment: Path, place: Place) -> bool:
-    """Whether the environment, by a path that leads to it, is the one of this place."""
+def _joined(place: Place, lease: Lease, origin: str) -> bool:
+    """Enter the namespace of somebody who runs from the environment, if there is one."""
+    handles = _joinable(place, origin)
+    if handles is None:
+        return False
+    with _closing(handles):
+        enter(handles)
+    _sign(lease, origin)
+    return True
+
+
+def _seen(path: Path, place: Place) -> bool:
+    """Whether the environment of a place is seen by `path`, which leads to the place."""
     try:
-        return (environment / MARKER).read_bytes() == (place.kept / MARKER).read_bytes()
-    except OSError:  # not mounted, or nobody serves it any more
+        # The marker comes from the layer; whether squashfuse still runs, only the image can tell.
+        return bool(os.listdir(path / "image")) and (  # noqa: PTH208 - whether there are any
+            (path / "environment" / MARKER).read_bytes() == (place.kept / MARKER).read_bytes()
+        )
+    except OSError:
         return False
 
 
@@ -152,29 +177,29 @@ def _joinable(place: Place, origin: str) -> _Handles | None:
             handles = open_namespace(owner.pid)
             numbers = tuple(os.fstat(handle).st_ino for handle in handles)
             # The holder may have gone on into a namespace of its own, where all may look different.
-            seen = Path(f"/proc/{owner.pid}/root{place.environment}")
+            seen = Path(f"/proc/{owner.pid}/root{place.path}")
             if str(numbers) == signed[0] and _seen(seen, place):
                 return handles
-            _close(handles)
+            with _closing(handles):
+                continue
     return None
 
 
 def _is_joinable(place: Place, origin: str) -> bool:
-    with _closing(_joinable(place, origin)) as handles:
-        return handles is not None
+    handles = _joinable(place, origin)
+    if handles is None:
+        return False
+    with _closing(handles):
+        return True
 
 
 @contextlib.contextmanager
-def _closing(handles: _Handles | None) -> Iterator[_Handles | None]:
+def _closing(handles: _Handles) -> Iterator[_Handles]:
     try:
         yield handles
     finally:
-        _close(handles)
-
-
-def _close(handles: _Handles | None) -> None:
-    for handle in handles or ():
-        os.close(handle)
+        for handle in handles:
+            os.close(handle)
 
 
 # --- what is mended ----------------------------------------------------------------------------

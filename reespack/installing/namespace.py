@@ -15,10 +15,12 @@ from __future__ import annotations
 import array
 import contextlib
 import ctypes
+import errno
 import os
 import shutil
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,6 +34,7 @@ _READ_ONLY, _NO_SETUID, _NO_DEVICES, _RECURSIVE, _SLAVE = 1, 2, 4, 1 << 14, 1 <<
 _LONGEST = 1 << 16
 _FUSE = "/dev/fuse"
 _HAND = 4
+_TRIES, _BETWEEN = 200, 0.005
 
 
 def find_squashfuse() -> str | None:
@@ -108,9 +111,22 @@ def enter(handles: tuple[int, int]) -> None:
     here = os.getcwd()  # noqa: PTH109 - a string is what is wanted
     user, mount = handles
     if not os.path.samestat(os.fstat(user), os.stat("/proc/self/ns/user")):  # noqa: PTH116
-        _call("setns", user, _NEW_USERS)
-    _call("setns", mount, _NEW_MOUNTS)
+        _enter(user, _NEW_USERS)
+    _enter(mount, _NEW_MOUNTS)
     os.chdir(here)  # the kernel puts whoever enters a mount namespace at its root
+
+
+def _enter(handle: int, kind: int) -> None:
+    """Enter one namespace; a thread that was joined is a thread for a moment longer (EINVAL)."""
+    for left in reversed(range(_TRIES)):
+        try:
+            _call("setns", handle, kind)
+        except OSError as error:  # noqa: PERF203 - it is the reason for the loop
+            if error.errno != errno.EINVAL or not left:
+                raise
+            time.sleep(_BETWEEN)
+        else:
+            return
 
 
 # --- in the child ------------------------------------------------------------------------------
