@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from reespack.bytecode.bundle import new_bundle, read_bundle
@@ -48,14 +49,17 @@ def compile_sources(
     Raises PackError when a source cannot be read, the
     environment's Python does not run, or `cache` cannot be written.
     """
-    python = interpreter(prefix.path)
+    with ThreadPoolExecutor(1) as pool:  # Python takes its time to start
+        asked = pool.submit(interpreter, prefix.path)
+        packages = python_sources(prefix)
+        python = asked.result()
     if python is None:
         return ()
     shelf = cache / python.tag
     try:
         shelf.mkdir(parents=True, exist_ok=True)
         below = shared_cache / python.tag if shared_cache else None
-        shelved = [_Shelved(package, shelf, below) for package in python_sources(prefix)]
+        shelved = [_Shelved(package, shelf, below) for package in packages]
         _compile(prefix, shelved, threads, progress)
         found = [one for package in shelved for one in package.bytecode(f".{python.cache_tag}.pyc")]
     except OSError as error:

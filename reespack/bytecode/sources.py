@@ -60,9 +60,10 @@ def python_sources(prefix: Prefix) -> tuple[Package, ...]:
         raise PackError(f"the environment's Python sources cannot be listed: {error}") from error
     open_to_doubt = {change.path for change in prefix.changes if change.by == "postBuild"}
     open_to_doubt |= _claimed_twice(claims)
+    undoubted = present - open_to_doubt
     packages = []
     for claim in claims:
-        own = {path: claim.sources[path] for path in claim.sources.keys() & present - open_to_doubt}
+        own = {path: claim.sources[path] for path in claim.sources.keys() & undoubted}
         if own:
             packages.append(Package(key=claim.key, sources=own))
     rest = present.difference(*(package.sources for package in packages))

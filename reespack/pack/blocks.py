@@ -37,6 +37,10 @@ __all__ = ["Block", "Blocks", "StaleBytecode", "member_bytes"]
 LARGE = FRAME_SIZE // 2
 """From this many bytes on a file has frames of its own."""
 
+_FIRST = FRAME_SIZE // 8
+"""Bytes in the first block; each of the next ones has twice as many, until they are large enough:
+the sooner there is one, the sooner somebody compresses."""
+
 _ROOM = FRAME_SIZE + LARGE + 16 * BLOCK
 _ZEROS = bytes(BLOCK)
 
@@ -87,6 +91,7 @@ class Blocks:
     members: list[Member] = field(default_factory=list)
     leftovers: list[tuple[str, str]] = field(default_factory=list)
     _told: int = 0
+    _enough: int = _FIRST
     _block: Block = field(default_factory=Block)
     _spare: list[Block] = field(default_factory=list)
     _compiled: list[Bytecode] = field(default_factory=list)
@@ -105,7 +110,7 @@ class Blocks:
                         yield from self._add(source)
                 except OSError as error:
                     raise PackError(f"{source.path} cannot be read: {error.strerror}") from error
-                if self._block.length >= FRAME_SIZE:
+                if self._block.length >= self._enough:
                     yield from self._flush()
         finally:
             self._close_bundle()
@@ -125,6 +130,7 @@ class Blocks:
             self._block = self._spare.pop() if self._spare else Block()
             self.advance(len(self.members) - self._told)
             self._told = len(self.members)
+            self._enough = min(2 * self._enough, FRAME_SIZE)
             yield full
 
     def _add_small(self, source: Source) -> bool:
