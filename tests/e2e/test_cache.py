@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from disks import give_more_room, under_quota
 from sites import Site, only, repository, well_said
 
 if TYPE_CHECKING:
@@ -340,6 +341,19 @@ def test_a_full_disk_is_one_error_and_leaves_the_cache_sound(fresh: Site) -> Non
             filler.write_bytes(bytes(1 << 30))
         fresh.succeed("cache", "prune", "--max-size", "0")
         assert list((fresh.cache / "packages").glob("python-3*")) == []
+
+
+def test_a_quota_is_one_error_and_leaves_the_cache_sound(fresh: Site) -> None:
+    repo = plain(fresh, "r")
+    with under_quota(fresh.cache, "48M"):
+        said = fresh.run("build", repo, "-o", "dist")
+        assert said.returncode not in {0, 1}, said.stderr
+        well_said(said.stderr)
+        assert "quota" in said.stderr.lower()
+        assert fresh.builds() == []
+        give_more_room(fresh.cache)
+        fresh.succeed("build", repo, "-o", "dist")
+        fresh.succeed("verify", only(fresh.folder / "dist", "r-*.tar.zst"))
 
 
 def test_a_read_only_cache_gives_what_it_has_and_says_what_it_cannot(fresh: Site) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from disks import give_more_room, under_quota
 
 from testbed.killing import REESPACK, Killer, Lab, compile_library, contents
 from testbed.small_archive import make_archive
@@ -302,6 +303,19 @@ def test_a_full_disk(lab: Lab) -> None:
             assert lab.collect() == []
     finally:
         subprocess.run(["umount", "-l", lab.store], check=True)
+
+
+@pytest.mark.parametrize("way", ["python", "sh"])
+def test_a_quota(tmp_path: Path, way: str) -> None:
+    large = make_archive(tmp_path / "dist", marks=100_000)
+    lab = Lab(large, tmp_path / "store", tmp_path)
+    with under_quota(lab.store, "4M"):
+        status, _, err = lab.run(*lab.words(way, "true"))
+        assert status in {70, 73}, err
+        assert "quota" in err.lower()
+        assert lab.collect() == []
+        give_more_room(lab.store)
+        assert lab.run(*lab.words(way, "true"))[0] == 0
 
 
 @pytest.mark.parametrize("way", ["python", "sh"])
