@@ -22,7 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.errors import ConfigError, StoreError
-from reespack.installing.trust import make_private, require_trusted, user_ids
+from reespack.installing.trust import (
+    make_private,
+    owners_can_be_told,
+    require_trusted,
+    user_ids,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,11 +126,11 @@ class Stores(NamedTuple):
     trusted: frozenset[int]
 
     def shared_place(self, digest: str) -> Place | None:
-        """Return where the shared store has an environment; None when it does not.
+        """Return where the shared store has an environment; None when it does not, or cannot tell.
 
         Raises UntrustedStoreError for one of somebody who is not trusted.
         """
-        if self.shared is None or not self.shared.is_dir():
+        if self.shared is None or not self.shared.is_dir() or not owners_can_be_told():
             return None
         place = Place(store=Path(os.path.realpath(self.shared)), digest=digest)
         require_trusted(place.store, owners=self.trusted, what="the shared store")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reespack.errors import ConfigError, StoreError, UntrustedStoreError
 
-__all__ = ["make_private", "require_trusted", "user_ids"]
+__all__ = ["make_private", "owners_can_be_told", "require_trusted", "user_ids"]
 
 _HINT = "set REESPACK_STORE to a folder of your own"
 
@@ -17,6 +17,19 @@ _HINT = "set REESPACK_STORE to a folder of your own"
 def user_ids(accounts: tuple[str, ...]) -> frozenset[int]:
     """Return the numbers of accounts, root's and this process's; raise ConfigError for others."""
     return frozenset({0, os.geteuid(), *map(_number_of, accounts)})
+
+
+def owners_can_be_told() -> bool:
+    """Say whether root's files are root's to this process.
+
+    In a user namespace with one account (the one around a mounted environment is such), everybody
+    else's files are nobody's, and no owner can be trusted.
+    """
+    try:
+        lines = Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return True
+    return any(line.split()[:1] == ["0"] for line in lines)
 
 
 def _number_of(account: str) -> int:

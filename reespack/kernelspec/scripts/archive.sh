@@ -184,6 +184,9 @@ is_ready() {
 # A store that is only read: its environments are used when it and they are a trusted account's.
 find_shared() {
     [ -n "${REESPACK_SHARED_STORE-}" ] && [ -d "$REESPACK_SHARED_STORE" ] || return 1
+    # In a user namespace without root, as around a mounted environment, no owner can be told.
+    { read -r first_uid rest </proc/self/uid_map; } 2>/dev/null || first_uid=0
+    [ "$first_uid" = 0 ] || return 1
     store=$(CDPATH= cd -P -- "$REESPACK_SHARED_STORE" && pwd -P) || return 1
     name_things
     is_ready || return 1
