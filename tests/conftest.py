@@ -1,12 +1,15 @@
-"""Where tests put their files: in memory where there is room, else where pytest does.
+"""The surroundings of all tests: where their files are, and which signals arrive.
 
-The end-to-end tests make and remove some hundred thousand small files. On a disk most of their
-time goes into finding free inodes.
+Files are in memory where there is room, else where pytest has them: the end-to-end tests make and
+remove some hundred thousand small ones, and on a disk most of their time goes into finding free
+inodes. Ctrl-C and hanging up end a program, as at a terminal: what a script starts in the
+background, or with nohup, ignores them, and so would whatever the tests start.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - shared memory is what is wanted
@@ -15,6 +18,12 @@ ENOUGH = 6 << 30
 
 
 def pytest_configure() -> None:
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     if "PYTEST_DEBUG_TEMPROOT" in os.environ or not MEMORY.is_dir():
         return
     room = os.statvfs(MEMORY)
