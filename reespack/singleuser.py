@@ -7,17 +7,15 @@ archive, and a way to the Hub that the server needs anyhow. The environment need
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
-import ssl
 import threading
 import time
-from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
 from reespack.errors import ReespackError, UnpackError, UsageError
+from reespack.post import post_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -125,33 +123,10 @@ class _Hub:
 
     def _problem(self, path: str, body: dict[str, Any]) -> str | None:
         try:
-            self._post(path, body)
-        except (OSError, HTTPException) as error:
+            post_json(f"{self._url}/{path}", body, token=self._token, timeout=_TIMEOUT)
+        except (OSError, ValueError) as error:  # ValueError: the URL is none
             return str(error) or type(error).__name__
         return None
-
-    def _post(self, path: str, body: dict[str, Any]) -> None:
-        from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
-
-        request = Request(  # noqa: S310 - the Hub's own URL
-            f"{self._url}/{path}",
-            data=json.dumps(body).encode(),
-            headers={"Authorization": f"token {self._token}", "Content-Type": "application/json"},
-        )
-        # A proxy is for the world outside; the Hub talks to the server without one, too.
-        opener = build_opener(ProxyHandler({}), HTTPSHandler(context=_certificates()))
-        with opener.open(request, timeout=_TIMEOUT):
-            pass
-
-
-def _certificates() -> ssl.SSLContext:
-    """Return what JupyterHub's internal_ssl gives a server, or the system's own."""
-    names = ("JUPYTERHUB_SSL_CLIENT_CA", "JUPYTERHUB_SSL_CERTFILE", "JUPYTERHUB_SSL_KEYFILE")
-    authority, certificate, key = (os.environ.get(name) for name in names)
-    context = ssl.create_default_context(cafile=authority or None)
-    if certificate and key:
-        context.load_cert_chain(certificate, key)
-    return context
 
 
 class _Reporter:
