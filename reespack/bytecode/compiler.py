@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
+import signal
 import struct
 import subprocess
 import threading
@@ -51,6 +52,12 @@ class _Died(Exception):  # noqa: N818 - no error yet: another process takes the 
     """A process ended without having answered."""
 
 
+_CRASHES = frozenset(
+    -number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL)
+)
+"""How a source ends the compiler by itself, for example by being nested too deeply."""
+
+
 class _Process:
     """One process of the environment's Python that compiles."""
 
@@ -90,6 +97,10 @@ class _Process:
         if len(content) < size:
             raise _Died
         return content
+
+    def ending(self) -> int:
+        """Wait for a process that has died; return its exit code, or a signal's as a negative."""
+        return self._process.wait()
 
     def close(self, *, kill: bool = False) -> None:
         """End the process."""
@@ -210,6 +221,11 @@ class Compiler:
             process.ask([one])
             return _joined([one], process.answers(1))[0]
         except _Died:
+            if process.ending() not in _CRASHES:
+                raise PackError(
+                    f"the environment's Python was ended while it compiled {one.source}",
+                    hint="was there too little memory? Try again, or with fewer --threads",
+                ) from None
             return Compiled(one.source, one.sha256, b"")
         finally:
             process.close(kill=True)

@@ -189,24 +189,41 @@ def test_what_does_not_compile_is_left_out_and_not_tried_again(root: Path, tmp_p
     assert inodes(tmp_path / "cache") == before
 
 
-def test_what_ends_the_interpreter_is_left_out(root: Path, tmp_path: Path) -> None:
-    expected = compiled(root, tmp_path / "a")
+def ended_by(root: Path, deed: str) -> None:
+    """Have the environment's Python do something when it is to compile `fatal.py`."""
     write(root, f"{SITE}/fatal.py", "boom = 1\n")
     (root / "bin/python").unlink()
     script = f"""#!{sys.executable} -B
 import builtins, os, runpy, sys
 real = compile
 def fatal(source, name, *rest, **more):
-    return os._exit(9) if name.endswith("fatal.py") else real(source, name, *rest, **more)
+    return {deed} if name.endswith("fatal.py") else real(source, name, *rest, **more)
 builtins.compile = fatal
 runpy.run_path(sys.argv[-1], run_name="__main__")
 """
     write(root, "bin/python", script)
     (root / "bin/python").chmod(0o755)
+
+
+def test_what_crashes_the_interpreter_is_left_out(root: Path, tmp_path: Path) -> None:
+    expected = compiled(root, tmp_path / "a")
+    ended_by(root, "os.abort()")
     found = compiled(root, tmp_path / "b")
     assert {name: one.sha256 for name, one in found.items()} == {
         name: one.sha256 for name, one in expected.items()
     }
+
+
+@pytest.mark.parametrize("deed", ["os.kill(os.getpid(), 9)", "os._exit(9)"])
+def test_a_python_that_is_ended_is_an_error_and_nothing_is_kept_of_it(
+    root: Path, tmp_path: Path, deed: str
+) -> None:
+    ended_by(root, deed)
+    with pytest.raises(PackError, match=r"ended while it compiled .*fatal\.py"):
+        compiled(root, tmp_path / "cache")
+    (root / "bin/python").unlink()
+    (root / "bin/python").symlink_to(sys.executable)
+    assert compiled(root, tmp_path / "cache").keys() >= {"one.py", "fatal.py"}
 
 
 def test_a_changed_file_is_not_its_packages_any_more(root: Path, tmp_path: Path) -> None:
