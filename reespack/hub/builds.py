@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from reespack.catalog import Entry, Source
     from reespack.hub.reports import Reports
 
-__all__ = ["SUBMIT", "Builds", "built_archive"]
+__all__ = ["BUILD_OPTIONS", "SUBMIT", "Builds", "built_archive"]
 
 SUBMIT = {
     "slurm": ("sbatch", "--wait", "--job-name=reespack-build", "--output=/dev/null"),
@@ -42,6 +42,9 @@ _KEPT_BEGINNINGS = ("LSF_", "PBS_", "PIP_", "REESPACK_", "SLURM_", "UV_")
 _TAIL = 4000
 _BETWEEN = 0.5
 """Seconds between two looks at a build's log."""
+
+BUILD_OPTIONS = ("--with", "server")
+"""For `reespack build`, where the configuration does not say otherwise."""
 
 _SCRIPT = """\
 #!/bin/sh
@@ -70,7 +73,7 @@ class Builds:
 
     folder: Path
     command: tuple[str, ...]
-    options: tuple[str, ...] = ("--with", "server")
+    options: tuple[str, ...] = BUILD_OPTIONS
     submit: tuple[str, ...] = SUBMIT["slurm"]
     account: str | None = None
     _running: dict[Path, _Build] = field(default_factory=dict, init=False)

@@ -32,6 +32,7 @@ _ABOUT = """\
 #     sh launch.sh --unpack      unpacks now, so that the first kernel starts at once
 #     sh launch.sh --where       prints the environment's folder
 #     sh launch.sh COMMAND...    what jupyter_client calls; @PREFIX@ stands for the environment
+#     sh launch.sh --run COMMAND...    any other command in the environment
 #
 # The archive is looked for where it was built, as a file or link `archive` in this folder, and in
 # the folders of $REESPACK_ARCHIVES (colon-separated)."""

@@ -197,7 +197,6 @@ find_shared() {
         ?????w* | ????????w*) untrusted "others may write to $folder" ;;
         esac
     done
-    take_lease || lease=
 }
 
 # --- who -----------------------------------------------------------------------------------------
@@ -583,13 +582,19 @@ ensure() {
 
 case ${1-} in
 --where)
-    find_store
-    store=${above%/}/$below
-    name_things
+    if ! find_shared; then
+        find_store
+        store=${above%/}/$below
+        name_things
+    fi
     printf '%s\n' "$environment"
     exit 0
     ;;
 --) shift ;;
+--run) # not as the kernel's command
+    kernel=
+    shift
+    ;;
 '')
     if [ -z "$kernel" ]; then
         echo "usage: $0 [--unpack | --where | COMMAND [ARGUMENT]...]" >&2
@@ -601,7 +606,9 @@ beating=
 part=
 describe_me
 started_here=$started
-if ! find_shared; then
+if find_shared; then
+    take_lease || lease=
+else
     find_store
     make_store
     ensure
