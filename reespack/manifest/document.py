@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reespack.manifest.addresses import public_url
-from reespack.manifest.installed import conda_packages, pip_packages
+from reespack.manifest.installed import conda_packages, pip_packages, read_records
 from reespack.version import VERSION
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def make_manifest(  # noqa: PLR0913 - it sums up everything that the pipeline kn
     The packages are those that are installed in `prefix`, whoever put them there.
     """
     notes = (*detection.notes, *spec.notes, *lock.notes, *prefix.notes, *contents.notes)
+    records = read_records(prefix.path)
     places = {str(prefix.path): "PREFIX", str(detection.repository.root): "."}
     return {
         "$schema": SCHEMA_ID,
@@ -106,8 +107,8 @@ def make_manifest(  # noqa: PLR0913 - it sums up everything that the pipeline kn
         "files": _files(detection),
         "lock": _lock(lock, spec.platform),
         "channels": [public_url(channel) for channel in spec.channels],
-        "conda": conda_packages(prefix),
-        "pip": pip_packages(prefix),
+        "conda": conda_packages(prefix, records),
+        "pip": pip_packages(prefix, records),
         "changes": [
             {"path": one.path, "change": one.change, "by": one.by, "package": one.package}
             for one in sorted(prefix.changes, key=lambda one: (one.path, one.by, one.change))

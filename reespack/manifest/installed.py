@@ -14,22 +14,27 @@ from reespack.errors import PackError
 from reespack.manifest.addresses import public_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from reespack.model import LockedPip, Prefix
 
-__all__ = ["conda_packages", "pip_packages"]
+__all__ = ["conda_packages", "pip_packages", "read_records"]
 
 _PACKAGE_PARTS = 3
 """Of a local channel's package, `channel/subdir/file` is shown."""
 
 
-def conda_packages(prefix: Prefix) -> list[dict[str, Any]]:
-    """Return what conda-meta lists, by name; raise PackError when a record cannot be read."""
+def read_records(prefix: Path) -> list[dict[str, Any]]:
+    """Return the records in conda-meta; raise PackError when one cannot be read."""
+    return [_record(path) for path in sorted((prefix / "conda-meta").glob("*.json"))]
+
+
+def conda_packages(prefix: Prefix, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what conda-meta's records list, by name."""
     locked = {(one.name, one.version, one.build) for one in prefix.lock.conda}
     packages = []
-    for record in _records(prefix.path):
+    for record in records:
         known = (record["name"], record["version"], record["build"]) in locked
         url = record.get("url")
         packages.append(
@@ -50,20 +55,27 @@ def conda_packages(prefix: Prefix) -> list[dict[str, Any]]:
     return sorted(packages, key=lambda package: str(package["name"]))
 
 
-def pip_packages(prefix: Prefix) -> list[dict[str, Any]]:
-    """Return the Python distributions that are there and no conda package brought, by name."""
+def pip_packages(prefix: Prefix, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the Python distributions that are there and no conda package brought, by name.
+
+    `records` are conda's.
+    """
     from packaging.utils import canonicalize_name
 
-    conda = {path for record in _records(prefix.path) for path in record.get("files") or ()}
+    conda = {path for record in records for path in record.get("files") or ()}
     sources = {canonicalize_name(one.name): one for one in prefix.lock.pip}
     wheels = {canonicalize_name(one.name): one for one in prefix.wheels}
     packages = []
     for folder, distribution in _distributions(prefix.path):
-        name = canonicalize_name(distribution.metadata["Name"] or folder.name.split("-")[0])
+        plain = folder.name.split("-")[0]
+        metadata = folder.relative_to(prefix.path).as_posix()
+        condas = metadata in conda or f"{metadata}/METADATA" in conda
+        if condas and canonicalize_name(plain) not in wheels:
+            continue  # without a look into its metadata: there are a hundred like it
+        name = canonicalize_name(distribution.metadata["Name"] or plain)
         wheel = wheels.get(name)
         pinned = wheel is not None and _same(wheel.version, distribution.version)
-        metadata = folder.relative_to(prefix.path).as_posix()
-        if not pinned and (metadata in conda or f"{metadata}/METADATA" in conda):
+        if condas and not pinned:
             continue
         found = _pinned(sources.get(name), wheel) if pinned and wheel else _unpinned(distribution)
         packages.append(
@@ -79,10 +91,6 @@ def pip_packages(prefix: Prefix) -> list[dict[str, Any]]:
 
 
 # --- conda -------------------------------------------------------------------------------------
-
-
-def _records(prefix: Path) -> list[dict[str, Any]]:
-    return [_record(path) for path in sorted((prefix / "conda-meta").glob("*.json"))]
 
 
 def _record(path: Path) -> dict[str, Any]:

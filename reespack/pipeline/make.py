@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import LockError
-from reespack.files import write_atomic
+from reespack.files import remove_tree, write_atomic
+from reespack.pipeline.memory import give_back
 from reespack.pipeline.plan import stem_of, tell
 
 if TYPE_CHECKING:
@@ -99,32 +102,38 @@ def make_in(  # noqa: PLR0913 - what is made, where, and how
             progress=plan.progress,
         )
         bytecode = with_own_bundles(bytecode, folder / "bytecode")
+    resources = folder / "resources"
+    shutil.copytree(prefix.path / kernelspecs[0].path, resources)
     embedded: dict[str, Any] = {}
     members: list[Member] = []
+    give_back()  # packing takes more memory than all before it
+    with ThreadPoolExecutor(1) as beside:
 
-    def first_member(contents: Contents) -> bytes:
-        members[:] = contents.members
-        manifest = about(contents=contents)
-        embedded.update(amend(manifest, contents, prefix) if amend else manifest)
-        return manifest_bytes(embedded)
+        def first_member(contents: Contents) -> bytes:
+            members[:] = contents.members
+            manifest = about(contents=contents)
+            embedded.update(amend(manifest, contents, prefix) if amend else manifest)
+            # Everything has been read, and nobody looks at the environment again.
+            beside.submit(remove_tree, prefix.path)
+            return manifest_bytes(embedded)
 
-    archive = pack(
-        prefix,
-        target=folder / f"{stem_of(plan, key)}.{options.format}",
-        format=options.format,
-        describe=first_member,
-        mtime=plan.mtime,
-        threads=settings.threads,
-        bytecode=bytecode,
-        progress=plan.progress,
-    )
+        archive = pack(
+            prefix,
+            target=folder / f"{stem_of(plan, key)}.{options.format}",
+            format=options.format,
+            describe=first_member,
+            mtime=plan.mtime,
+            threads=settings.threads,
+            bytecode=bytecode,
+            progress=plan.progress,
+        )
     write_atomic(folder / "manifest.json", manifest_bytes(with_archive(embedded, archive)))
     write_atomic(folder / "conda-lock.yml", lock.text)
     write_launcher_kernelspec(
         folder / "kernelspec",
         kernelspecs[0],
         archive=archive,
-        source=prefix.path / kernelspecs[0].path,
+        source=resources,
     )
     names = ("manifest.json", "conda-lock.yml", "kernelspec")
     return Made(
