@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from reespack.hub.choice import OPTION
 from reespack.hub.reports import reports_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from reespack.catalog import Entry
@@ -21,6 +22,12 @@ __all__ = ["prepare"]
 _SELF_EXTRACTING = ".run.sh"
 _LIMITS = {"memory": "mem_limit", "nprocs": "cpu_limit"}
 """What a spawner without a batch system calls them."""
+
+_PROLOGUE = re.compile(r"\{\s*prologue\b")
+"""Where a template of batchspawner's has its prologue, in either of the syntaxes it knows."""
+_RUN_BEFORE = 'lines=`printf %b "$1"`; shift; eval "$lines"; unset lines; exec "$@"'
+_ESCAPES = {ord(letter): f"\\0{ord(letter):03o}" for letter in "\\$'\"\n\r"}
+"""As printf's %b reads them (POSIX, printf)."""
 
 _CONFIGURED: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
 
@@ -35,17 +42,32 @@ def prepare(spawner: Any, entry: Entry, archive: Path, *, command: Sequence[str]
     spawner.user_options = {OPTION: entry.name}
     server = _server(spawner.cmd)
     launcher = _launcher(archive, command, batch=_is_batch(spawner))
+    spawner.environment = {**spawner.environment, **dict(entry.variables)}
     if _is_batch(spawner):
-        spawner.batchspawner_singleuser_cmd = shlex.join(launcher)
-        spawner.cmd = server
         prologue = [spawner.req_prologue, entry.prologue]
         spawner.req_prologue = "\n".join(part for part in prologue if part)
+        if not _PROLOGUE.search(spawner.batch_script):  # HTCondor's
+            launcher = [*_before(spawner.req_prologue, dict(entry.variables)), *launcher]
+        spawner.batchspawner_singleuser_cmd = shlex.join(launcher)
+        spawner.cmd = server
     else:
         spawner.cmd = [*launcher, *server]
-    spawner.environment = {**spawner.environment, **dict(entry.variables)}
     reports_of(spawner).expects_job = not archive.name.endswith(_SELF_EXTRACTING)
     for name, value in entry.resources:
         _set_resource(spawner, name, value)
+
+
+def _before(prologue: str, variables: Mapping[str, str]) -> list[str]:
+    """Return a command that sets variables, runs a prologue and becomes what follows it.
+
+    For a job description that is a line, so that nothing may be in it that has a meaning there:
+    neither the end of a line nor HTCondor's `$(MACRO)`.
+    """
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    lines = "\n".join([*exports, *([prologue] if prologue else [])])
+    if not lines:
+        return []
+    return ["/bin/sh", "-ec", _RUN_BEFORE, "sh", lines.translate(_ESCAPES)]
 
 
 def _launcher(archive: Path, command: Sequence[str], *, batch: bool) -> list[str]:

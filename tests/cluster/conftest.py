@@ -209,7 +209,8 @@ def hub(lab: Lab, slurm: Slurm, catalog: Path, channel: Path) -> Iterator[Hub]:
 def local_hub(lab: Lab, catalog: Path) -> Iterator[Hub]:
     """Return a Hub whose servers are processes beside it."""
     more = {"TEST_SPAWNER": "jupyterhub.spawner.LocalProcessSpawner"}
-    with _running_hub(lab, catalog, "local", {**lab.environ, **more}) as hub:
+    name = f"local-{secrets.token_hex(4)}"  # for each test anew
+    with _running_hub(lab, catalog, name, {**lab.environ, **more}) as hub:
         yield hub
 
 

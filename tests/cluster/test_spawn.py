@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from testbed.hub import Hub
 
+ONE_ACCOUNT = "others can be made by root alone, in a folder that they can enter"
 CODE = """
 import getpass, json, os, sys, numpy
 print(json.dumps([sys.prefix, numpy.__version__, getpass.getuser(), "SLURM_JOB_ID" in os.environ]))
@@ -42,7 +43,7 @@ def _servers_stop(hub: Hub, lab: Lab) -> Iterator[None]:
 
 def test_two_users_at_once_each_in_their_own_environment(hub: Hub, lab: Lab) -> None:
     if len(lab.people) < 2:
-        pytest.skip("two accounts can only be made as root")
+        pytest.skip(ONE_ACCOUNT)
     choices = dict(zip(lab.people, NUMPY, strict=True))
     for user in choices:  # whatever other tests have unpacked
         shutil.rmtree(f"{lab.folder}/{user}/.cache/reespack", ignore_errors=True)
@@ -115,7 +116,7 @@ def test_a_job_that_is_killed_while_it_unpacks_leaves_nothing_in_the_way(
 
 def test_an_environment_of_another_group_is_refused(hub: Hub, lab: Lab) -> None:
     if len(lab.people) < 2:
-        pytest.skip("two accounts can only be made as root")
+        pytest.skip(ONE_ACCOUNT)
     refused = hub.spawn(lab.people[1], {"environment": "alpha"})
     assert refused.answer.status_code == 403
     assert "Choose one of: beta, again" in refused.answer.json()["message"]
