@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
+import gc
 import os
 import signal
 import sys
@@ -21,6 +22,9 @@ __all__ = ["main"]
 
 INTERRUPTED = 130
 TRACEBACK_VARIABLE = "REESPACK_TRACEBACK"
+
+_COLLECT = (100_000, 50)
+"""How rarely cycles are looked for: a command makes a lot at once, and little garbage in cycles."""
 
 _ROOM = "make room, or set REESPACK_CACHE and --output to other disks"
 _RIGHTS = "choose folders that you can write to with REESPACK_CACHE and --output"
@@ -43,6 +47,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     codes: list[int] = []
     if args is None:
+        gc.set_threshold(*_COLLECT)
         use_utf8()
         atexit.register(_leave, codes)
     ended_by = _end_on_signals()
