@@ -63,7 +63,7 @@ def python_sources(prefix: Prefix) -> tuple[Package, ...]:
     undoubted = present - open_to_doubt
     packages = []
     for claim in claims:
-        own = {path: claim.sources[path] for path in claim.sources.keys() & undoubted}
+        own = {path: digest for path, digest in claim.sources.items() if path in undoubted}
         if own:
             packages.append(Package(key=claim.key, sources=own))
     rest = present.difference(*(package.sources for package in packages))
