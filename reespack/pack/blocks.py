@@ -202,6 +202,8 @@ class Blocks:
 
     def _require_sources(self) -> None:
         """Raise StaleBytecode if any bytecode is not that of the source that was packed."""
+        if not self._compiled:
+            return
         packed = {member.path: member.value for member in self.members}
         stale = {
             bytecode.source
