@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reespack.errors import LockError
 from reespack.files import remove_tree, write_atomic
-from reespack.pipeline.memory import give_back
+from reespack.pipeline.memory import economize, give_back
 from reespack.pipeline.plan import stem_of, tell
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def make_in(  # noqa: PLR0913 - what is made, where, and how
     from reespack.pack import pack
     from reespack.prefix import make_prefix
 
+    economize()
     spec, settings, repository = plan.spec, plan.settings, plan.repository
     pinned = lock.for_platform(spec.platform)
     if pinned is None:

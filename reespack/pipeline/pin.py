@@ -62,7 +62,9 @@ def find_pin(plan: Plan, options: BuildOptions) -> Pin:
 
 def _solve(plan: Plan, key: str) -> str:
     from reespack.locking import lock as solve
+    from reespack.pipeline.memory import economize
 
+    economize()
     made = solve(
         (plan.spec,),
         repository=plan.repository,
