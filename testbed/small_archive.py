@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from reespack.pack import Contents
 
 START = '#!/bin/sh\nexport FROM_START=1\nexec "$@"\n'
-# conda-unpack and the kernel find this one, as they would find an environment's own.
-PYTHON = f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'
+# conda-unpack and the kernel find this one, as they would find an environment's own; and like those
+# before Python 3.11, it does not run from a folder with a colon in its path.
+PYTHON = f'#!/bin/sh\ncase $0 in *:*) exit 1 ;; esac\nexec "{sys.executable}" "$@"\n'
 LAUNCH = 'exec /bin/sh "${0%/share/*}/share/reespack/exec" "$@"\n'
 KERNEL = "share/jupyter/kernels/small"
 

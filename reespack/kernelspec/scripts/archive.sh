@@ -213,6 +213,8 @@ describe_me() {
     namespace=${namespace%]}
     status_of $$ || started=-
     me=$host:$boot:${namespace:--}:$$:$started
+    # Python before 3.11 does not run from a folder with a colon in its path.
+    me_in_path=$host,$boot,${namespace:--},$$,$started
 }
 
 # Sets the state and the start time of a process (proc(5)).
@@ -527,7 +529,7 @@ unpack() {
     fi
     find_archive
     say "unpacking $archive to $environment (once)"
-    part=$store/.$digest.part.$me:0-sh
+    part=$store/.$digest.part.$me_in_path,0-sh
     target=$part/environment
     mkdir -- "$part" "$target" || die "$part cannot be made" "is the disk full?"
     unpack_to_target || die "$archive cannot be unpacked to $store" \
