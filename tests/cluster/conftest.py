@@ -13,6 +13,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,10 @@ if "TEST_CLUSTER" not in os.environ:
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
     """Return this run's folder: not pytest's own, since other accounts' jobs look into it."""
+    # Whoever ends the tests early still has daemons and accounts to be rid of; and a shell's
+    # background jobs ignore Ctrl-C.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     roomy = os.environ.get("PYTEST_DEBUG_TEMPROOT", "/var/tmp")  # noqa: S108 - tests/conftest.py
     folder = Path(tempfile.mkdtemp(prefix="reespack-cluster-", dir=roomy))
     folder.chmod(0o755)
