@@ -32,8 +32,9 @@ def explain(  # noqa: PLR0913 - each is an option
 ) -> None:
     """Run a command in an archive's environment, unpacked first if no store has it yet.
 
-    The environment is active, the repository's `start` runs around the command, and signals and
-    exit code are the command's own. Options of reespack's come before ARCHIVE.
+    A squashfs archive is mounted instead, where that can be. The environment is active, the
+    repository's `start` runs around the command, and signals and exit code are the command's own.
+    Options of reespack's come before ARCHIVE.
     """
     from reespack.cli.execute import execute
 
