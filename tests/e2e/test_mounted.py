@@ -248,6 +248,51 @@ def test_whoever_comes_from_another_namespace_does_not_join(lab: Lab) -> None:
     leaves_nothing(lab)
 
 
+@pytest.fixture
+def groups() -> Iterator[tuple[Path, Path]]:
+    """Two control groups, as a batch system makes one for each job."""
+    tops = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/pids")]  # version 2, version 1
+    top = next((top for top in tops if (top / "cgroup.procs").exists()), None)
+    if top is None or not os.access(top, os.W_OK):
+        pytest.skip("no control group can be made here")
+    made = (top / f"reespack-{os.getpid()}-a", top / f"reespack-{os.getpid()}-b")
+    try:
+        for group in made:
+            group.mkdir()
+        yield made
+        assert eventually(lambda: not any((one / "cgroup.procs").read_text() for one in made))
+    except PermissionError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    finally:
+        for group in made:
+            if group.exists():
+                group.rmdir()
+
+
+def test_a_job_that_is_killed_as_a_whole_takes_nothing_from_another(
+    lab: Lab, groups: tuple[Path, Path]
+) -> None:
+    def job(group: Path, script: str) -> subprocess.Popen[str]:
+        enter = f'echo $$ >{group}/cgroup.procs; exec "$@"'
+        return lab.start("sh", "-c", enter, "sh", *lab.words("python", "sh", "-c", script))
+
+    gate = lab.folder / "gate"
+    first = job(groups[0], f"{NAMESPACE}; exec sleep 600")
+    assert first.stdout is not None
+    where = first.stdout.readline()
+    second = job(groups[1], f"{NAMESPACE}; until [ -e {gate} ]; do sleep 0.1; done; where")
+    assert second.stdout is not None
+    assert second.stdout.readline() != where
+    killed = [int(pid) for pid in (groups[0] / "cgroup.procs").read_text().split()]
+    assert set(killed) & set(servers(lab))
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    first.communicate()
+    gate.touch()
+    assert second.communicate()[0] == f"{place(lab) / 'environment'} 1\n"
+    leaves_nothing(lab)
+
+
 def test_an_account_without_rights_mounts_in_a_user_namespace(lab: Lab) -> None:
     if os.geteuid() != 0:
         pytest.skip("every other test has shown it")
