@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
+import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -193,9 +196,11 @@ class _Batch(_Local):
     req_memory = Unicode("1G")
     req_prologue = Unicode("module purge")
     batchspawner_singleuser_cmd = Unicode("batchspawner-singleuser")
+    batch_script = Unicode("{{prologue}}\n{{cmd}}")
 
 
 COMMAND = ("/opt/my python", "-m", "reespack")
+_ARGUMENTS = ("singleuser", "--choose-port", "/envs/alpha.tar.zst", "--")
 
 
 def test_a_batch_spawner_is_prepared() -> None:
@@ -209,6 +214,18 @@ def test_a_batch_spawner_is_prepared() -> None:
     assert spawner.environment == {"LANG": "C", "DATA": "/data"}
     assert spawner.req_memory == "4G"
     assert spawner.user_options == {"environment": "alpha"}
+
+
+def test_without_a_place_for_a_prologue_the_job_runs_it_before_its_command() -> None:
+    spawner = _Batch(batch_script="Arguments = {cmd}")
+    command = ("printenv", "DATA", "LOADED")
+    entry = replace(_catalog().entries[0], prologue="LOADED='a b'\nexport LOADED")
+    spawner.req_prologue = ""
+    prepare(spawner, entry, Path("/envs/alpha.tar.zst"), command=command)
+    words = shlex.split(spawner.batchspawner_singleuser_cmd)
+    assert "\n" not in spawner.batchspawner_singleuser_cmd
+    ran = subprocess.run(words[: -len(_ARGUMENTS)], capture_output=True, text=True, check=True)
+    assert ran.stdout == "/data\na b\n"
 
 
 def test_nothing_of_one_spawn_stays_for_the_next() -> None:
