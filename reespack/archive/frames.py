@@ -2,7 +2,7 @@
 
 tar.zst: zstd frames, then an index in the form of Facebook's seekable format (a skippable frame
 that every zstd reader passes over): https://github.com/facebook/zstd/blob/dev/contrib/seekable_format
-Another skippable frame may be a gap behind a frame; the index counts it as part of that.
+Another skippable frame may be a gap, full of zeros; in the index it is one that unpacks to nothing.
 tar.gz: gzip members, each with its own length in an extra field `RP` of its header (RFC 1952).
 """
 
@@ -130,13 +130,14 @@ class Frame:
 
 
 def find_frames(archive: Path, form: str) -> tuple[Frame, ...]:
-    """Return where the frames lie; empty when the file has no index, or not for all of it."""
+    """Return where the frames lie; empty when the file has no index, or not for all of it.
+
+    Raises VerificationError when there is something in a gap.
+    """
     with archive.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        frames = _zstd_frames(file.fileno(), size) if form == "zst" else _gzip_frames(file.fileno())
-    end = frames[-1].offset + frames[-1].length if frames else 0
-    index = _ENTRY.size * (len(frames) + 1) + _FOOTER.size if form == "zst" else 0
-    return frames if end + index == size else ()
+        find = _zstd_frames if form == "zst" else _gzip_frames
+        return find(file.fileno(), size)
 
 
 def _zstd_frames(handle: int, size: int) -> tuple[Frame, ...]:
@@ -148,14 +149,22 @@ def _zstd_frames(handle: int, size: int) -> tuple[Frame, ...]:
     if magic != _SEEKABLE or flags or length > size:
         return ()
     table = os.pread(handle, length, size - _FOOTER.size - length)
-    frames, offset = [], 0
+    frames, gaps, offset = [], [], 0
     for compressed, size_plain in _ENTRY.iter_unpack(table):
-        frames.append(Frame(offset=offset, length=compressed, form="zst", size=size_plain))
+        if size_plain:
+            frames.append(Frame(offset=offset, length=compressed, form="zst", size=size_plain))
+        else:
+            gaps.append((offset, compressed))
         offset += compressed
+    if offset + _ENTRY.size + length + _FOOTER.size != size:
+        return ()
+    for place, compressed in gaps:
+        if os.pread(handle, compressed, place) != ZstdCodec().gap(compressed):
+            raise _damaged(place, ValueError("there is something in a gap"))
     return tuple(frames)
 
 
-def _gzip_frames(handle: int) -> tuple[Frame, ...]:
+def _gzip_frames(handle: int, size: int) -> tuple[Frame, ...]:
     frames, offset = [], 0
     while head := os.pread(handle, _GZIP.size, offset):
         if len(head) < _GZIP.size or not head.startswith(_GZIP_START):
@@ -166,10 +175,11 @@ def _gzip_frames(handle: int) -> tuple[Frame, ...]:
         trailer = os.pread(handle, _ENTRY.size, offset + length - _ENTRY.size)
         if len(trailer) < _ENTRY.size:
             return ()
-        size = _ENTRY.unpack(trailer)[1]
-        frames.append(Frame(offset=offset, length=length, form="gz", size=size))
+        frames.append(
+            Frame(offset=offset, length=length, form="gz", size=_ENTRY.unpack(trailer)[1])
+        )
         offset += length
-    return tuple(frames)
+    return tuple(frames) if offset == size else ()
 
 
 def decompressed(handle: int, frame: Frame) -> bytes:

@@ -43,7 +43,7 @@ class HeadedFile:
             self._digest.update(content)
 
     def put_head(self, frames: Sequence[Frame], gap: Callable[[int], bytes | None]) -> None:
-        """Write the first frames, and behind them a gap, which counts as part of the last of them.
+        """Write the first frames, and behind them a gap, which has an entry of its own in `sizes`.
 
         Where `gap` finds nothing to fill the room with, everything else is moved to fit.
         """
@@ -54,9 +54,8 @@ class HeadedFile:
             self._move(len(head))
         self._file.seek(0)
         self._file.write(head + filler)
-        sizes = [(len(frame), plain) for frame, plain in frames]
-        sizes[-1] = (sizes[-1][0] + len(filler), sizes[-1][1])
-        self.sizes[:0] = sizes
+        entries = [(len(frame), plain) for frame, plain in frames]
+        self.sizes[:0] = [*entries, (len(filler), 0)] if filler else entries
         self._file.seek(0)
         buffer = bytearray(_CHUNK)
         with memoryview(buffer) as view:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reespack.archive.frames import GzipCodec, ZstdCodec, find_frames, plain
+from reespack.errors import VerificationError
 from reespack.pack.headed import HeadedFile
 from reespack.unpack import read_manifest, unpack, verify
 
@@ -45,9 +46,10 @@ def test_a_head_of_any_size_comes_first(room: int) -> None:
     gap = room - 38 if room >= 46 else 0
     filler = b"\x50\x2a\x4d\x18" + (gap - 8).to_bytes(4, "little") + bytes(gap - 8) if gap else b""
     assert written == head + filler + b"".join(BODY) + b"lateindex"
-    assert [plain for _, plain in headed.sizes] == [1, 2, 0, 1, 2, 7]
+    gaps = [(gap, 0)] if gap else []
+    assert headed.sizes[: 2 + len(gaps)] == [(8, 1), (30, 2), *gaps]
+    assert [plain for _, plain in headed.sizes[2 + len(gaps) :]] == [0, 1, 2, 7]
     assert sum(length for length, _ in headed.sizes) == size - len("index")
-    assert headed.sizes[1][0] == 30 + gap
 
 
 def test_gzip_has_no_gaps() -> None:
@@ -59,7 +61,8 @@ def test_other_readers_pass_over_the_gap(tmp_path: Path, prefix: Prefix, pack_it
     archive = pack_it(prefix, tmp_path / "a.tar.zst").path
     frames = find_frames(archive, "zst")
     with archive.open("rb") as file:
-        head = file.read(frames[1].offset + frames[1].length)
+        head = file.read(frames[2].offset)
+    assert frames[2].offset > frames[1].offset + frames[1].length
     assert head.endswith(bytes(1000))  # the gap
     indexed = b"".join(plain(archive, "zst"))
     assert len(indexed) == sum(frame.size for frame in frames)
@@ -69,6 +72,16 @@ def test_other_readers_pass_over_the_gap(tmp_path: Path, prefix: Prefix, pack_it
     cut.write_bytes(archive.read_bytes()[: frames[-1].offset + frames[-1].length])
     assert find_frames(cut, "zst") == ()
     assert verify(cut).ok
+
+
+def test_what_is_hidden_in_the_gap_is_found(tmp_path: Path, prefix: Prefix, pack_it: Pack) -> None:
+    archive = pack_it(prefix, tmp_path / "a.tar.zst").path
+    whole = bytearray(archive.read_bytes())
+    whole[find_frames(archive, "zst")[2].offset - 1] ^= 1
+    archive.write_bytes(whole)
+    for read in (verify, lambda archive: unpack(archive, tmp_path / "x", threads=1)):
+        with pytest.raises(VerificationError, match="something in a gap"):
+            read(archive)
 
 
 def test_a_manifest_too_large_for_its_room(tmp_path: Path, make: Make, pack_it: Pack) -> None:
