@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ __all__ = ["Reporting", "with_reports"]
 _WAITING = "Waiting for a node"
 _GLANCE = 0.5
 """Seconds between two glances at what the spawner last heard of the batch system."""
+_INSIST_AFTER = 0.2
+"""Seconds after which a task that has not ended is cancelled again."""
 _GONE_AFTER = 2
 """How often in a row the batch system must not know a job before it counts as gone."""
 
@@ -42,18 +43,13 @@ class Reporting:
         self._reespack_told = ""
         if _is_batch(self):
             reports_of(self).say(_WAITING, progress=10)
-        tasks = {
-            asyncio.ensure_future(self._reespack_started()),
-            asyncio.ensure_future(self._reespack_failure()),
-        }
+        started = asyncio.ensure_future(self._reespack_started())
+        failure = asyncio.ensure_future(self._reespack_failure())
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            return done.pop().result()
+            await asyncio.wait({started, failure}, return_when=asyncio.FIRST_COMPLETED)
+            return started.result() if started.done() else failure.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(started, failure)
 
     async def _reespack_started(self) -> Any:  # noqa: ANN401 - each spawner's own
         place = await super().start()  # type: ignore[misc] # the spawner's
@@ -97,7 +93,8 @@ class Reporting:
         if not spawner.job_id or spawner.port:
             return False
         job = spawner.job_id
-        status = await spawner.query_job_status()
+        # To be cancelled would end the question, and leave its error as what the job's status is.
+        status = await asyncio.shield(spawner.query_job_status())
         return bool(status.name == "NOTFOUND" and job == spawner.job_id)
 
     def _reespack_gone(self) -> Exception:
@@ -115,6 +112,18 @@ class Reporting:
             reason="job",
             status=500,
         )
+
+
+async def _end(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel tasks until they are over: batchspawner 1.3.0 swallows CancelledError in a command."""
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_INSIST_AFTER)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # or asyncio warns that nobody has looked at it
 
 
 def with_reports(base: type) -> type:

@@ -6,6 +6,7 @@ import asyncio
 import re
 import shlex
 import subprocess
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -275,6 +276,62 @@ def test_a_local_server_counts_as_started_when_its_job_says_so() -> None:
         with pytest.raises(HTTPError) as caught:
             await starting
         assert caught.value.jupyterhub_message == "no room on the disk"  # type: ignore[attr-defined]
+
+    asyncio.run(run())
+
+
+class _Stubborn(_Batch):
+    """Swallows being cancelled while it runs a command, as batchspawner 1.3.0 does."""
+
+    job_id = "1"
+    job_status = ""
+    port = 0
+    seconds = 60.0
+
+    async def start(self) -> str:
+        end = time.monotonic() + self.seconds
+        while time.monotonic() < end:
+            await self._run_command(self.seconds)
+        return "http://127.0.0.1:1"
+
+    async def query_job_status(self) -> SimpleNamespace:
+        self.job_status = "RUNNING node"
+        await self._run_command(1)
+        return SimpleNamespace(name="RUNNING")
+
+    async def _run_command(self, seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            self.job_status = "exit status -9"
+        await asyncio.sleep(0)
+
+    def state_ispending(self) -> bool:
+        return False
+
+    state_isrunning = state_ispending
+
+
+def test_a_server_has_started_whatever_is_asked_of_the_batch_system_meanwhile() -> None:
+    async def run() -> None:
+        spawner: Any = with_reports(_Stubborn)()
+        spawner.reespack_watch_interval = 0
+        spawner.seconds = 0.7  # the first question is put after half a second
+        assert await asyncio.wait_for(spawner.start(), 20) == "http://127.0.0.1:1"
+        assert spawner.job_status == "RUNNING node"
+
+    asyncio.run(run())
+
+
+def test_a_failure_ends_a_start_that_will_not_be_cancelled() -> None:
+    async def run() -> None:
+        spawner: Any = with_reports(_Stubborn)()
+        starting = asyncio.ensure_future(spawner.start())
+        await asyncio.sleep(0.05)
+        spawner.seconds = 0.01
+        reports_of(spawner).fail("no room on the disk")
+        with pytest.raises(HTTPError):
+            await asyncio.wait_for(starting, 20)
 
     asyncio.run(run())
 
