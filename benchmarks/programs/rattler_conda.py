@@ -55,3 +55,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    sys.stdout.flush()
+    os._exit(0)  # a thread of rattler's may still hand back the interpreter, and crash with it

@@ -6,6 +6,7 @@ rattler_install.py LOCKFILE PREFIX PACKAGE_CACHE
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -24,3 +25,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    os._exit(0)  # a thread of rattler's may still hand back the interpreter, and crash with it
