@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo bench test lint types floors unit e2e test-cluster clean
+.PHONY: help demo bench test lint types floors programs unit e2e test-cluster clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -33,10 +33,16 @@ types: $(VENV)/.installed
 floors: $(VENV)/.installed
 	$(BIN)/lint-imports
 
-unit: $(VENV)/.installed
+PROGRAMS := cc:gcc,libc6-dev faketime:faketime git:git mkfs.btrfs:btrfs-progs \
+	mksquashfs:squashfs-tools squashfuse:squashfuse zstd:zstd
+
+programs:
+	@tests/debian-packages --optional $(PROGRAMS)
+
+unit: $(VENV)/.installed programs
 	$(BIN)/python -m pytest tests/unit tests/conformance
 
-e2e: $(VENV)/.installed
+e2e: $(VENV)/.installed programs
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile tests/e2e
 
 CLUSTER ?= .cache/cluster
