@@ -2,7 +2,7 @@
 
     bytecode of one source after the other, in any order
     index       JSON: [[source, sha256 of the source, offset, size, sha256 of the bytecode], ...]
-    footer      the index's length (eight bytes, big-endian) and "reespyc1"
+    footer      the index's length (eight bytes, big-endian) and "reespyc2"
 
 A size of 0 says that the source does not compile. The index comes last so that a bundle can be
 written while it is compiled, however large the package.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["BundleWriter", "new_bundle", "read_bundle"]
 
 _FOOTER = struct.Struct(">Q8s")
-_MAGIC = b"reespyc1"
+_MAGIC = b"reespyc2"
 
 
 def read_bundle(path: Path) -> dict[str, Entry]:

@@ -30,11 +30,17 @@ def bytecode(name: str, source: bytes) -> bytes:
 
     marshal marks an object that may come again only where something else refers to it. Of a string,
     that may be anything that was compiled or loaded here before, for names are interned; so every
-    string is referred to while it is written, and the bytes follow from the source alone.
+    string is referred to while it is written. And Python makes a frozen set anew, instead of having
+    one for all places where it stands, if its strings were interned before (`intern_constants` in
+    Objects/codeobject.c); so they are, by compiling twice what has any. Then the bytes follow from
+    the source alone.
     """
     try:
         code = compile(source, name, "exec", 0, dont_inherit=True, optimize=0)
-        held = strings(code)
+        held, has_sets = strings(code)
+        if has_sets:
+            code = compile(source, name, "exec", 0, dont_inherit=True, optimize=0)
+            held += strings(code)[0]
         content = marshal.dumps(code)
         del held
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
@@ -45,9 +51,10 @@ def bytecode(name: str, source: bytes) -> bytes:
     return bytes(bootstrap.MAGIC_NUMBER + flags + digest + content)
 
 
-def strings(code: CodeType) -> list[str]:
-    """Return every string in a code object and those within it."""
+def strings(code: CodeType) -> tuple[list[str], bool]:
+    """Return every string in a code object and those within it, and whether it has frozen sets."""
     found: list[str] = []
+    has_sets = False
     pending: list[object] = [code]
     kind = type(code)
     while pending:
@@ -60,7 +67,8 @@ def strings(code: CodeType) -> list[str]:
             found.append(one)
         elif isinstance(one, (tuple, frozenset)):
             pending += one
-    return found
+            has_sets = has_sets or isinstance(one, frozenset)
+    return found, has_sets
 
 
 def main() -> None:

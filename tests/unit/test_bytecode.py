@@ -139,6 +139,17 @@ def test_bytes_depend_on_nothing_that_was_compiled_before(root: Path, tmp_path: 
     }
 
 
+def test_bytes_do_not_depend_on_strings_of_frozen_sets_that_are_known(
+    root: Path, tmp_path: Path
+) -> None:
+    sets = "def f(x): return x in {'one_side', 'other_side'}\n"
+    sets += "def g(x): return x in {'one_side', 'other_side'}\n"
+    write(root, f"{SITE}/sets.py", sets)
+    alone = content(compiled(root, tmp_path / "a", threads=1)["sets.py"])
+    conda_package(root, "aaa", {f"{SITE}/aaa.py": "one_side = other_side = 1\n"})
+    assert content(compiled(root, tmp_path / "b", threads=1)["sets.py"]) == alone
+
+
 def test_compiled_once_for_each_package(root: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     first = compiled(root, cache)
