@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reespack.bytecode import compile_sources
+from reespack.bytecode.worker import bytecode
 from reespack.errors import PackError
 from reespack.model import Bytecode, FileChange, PlatformLock, Prefix
 
@@ -139,15 +140,16 @@ def test_bytes_depend_on_nothing_that_was_compiled_before(root: Path, tmp_path: 
     }
 
 
-def test_bytes_do_not_depend_on_strings_of_frozen_sets_that_are_known(
-    root: Path, tmp_path: Path
-) -> None:
-    sets = "def f(x): return x in {'one_side', 'other_side'}\n"
-    sets += "def g(x): return x in {'one_side', 'other_side'}\n"
-    write(root, f"{SITE}/sets.py", sets)
-    alone = content(compiled(root, tmp_path / "a", threads=1)["sets.py"])
-    conda_package(root, "aaa", {f"{SITE}/aaa.py": "one_side = other_side = 1\n"})
-    assert content(compiled(root, tmp_path / "b", threads=1)["sets.py"]) == alone
+def test_the_second_time_gives_the_same_bytes_as_the_first() -> None:
+    """Python 3.12 has one frozen set here if its strings are new, and two once they are known."""
+    source = b"""\
+def f(x): return 1 if x in {'ninth_side', 'tenth'} and x.y else 2
+def g(x):
+    if x in {'ninth_side', 'tenth'}: return 3
+"""
+    first = bytecode("x.py", source)
+    assert first
+    assert bytecode("x.py", source) == first
 
 
 def test_compiled_once_for_each_package(root: Path, tmp_path: Path) -> None:
