@@ -289,8 +289,8 @@ class _Stubborn(_Batch):
     seconds = 60.0
 
     async def start(self) -> str:
-        end = time.monotonic() + self.seconds
-        while time.monotonic() < end:
+        begun = time.monotonic()
+        while time.monotonic() < begun + self.seconds:
             await self._run_command(self.seconds)
         return "http://127.0.0.1:1"
 
