@@ -9,6 +9,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reespack.archive.names import MANIFEST_BESIDE, SUFFIXES
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -18,8 +20,6 @@ __all__ = ["copy_repository", "folder_in_copy"]
 
 _FICLONE = 0x40049409
 """linux/fs.h: share the blocks of another file until one of them is written to."""
-_RESULT = ".manifest.json"
-_ARCHIVES = (".tar.zst", ".tar.gz", ".squashfs")
 
 
 def copy_repository(
@@ -56,8 +56,10 @@ def folder_in_copy(repository: Repository, copy: Path) -> Path:
 
 
 def _not_copied(folder: str, names: Collection[str]) -> set[str]:
-    results = [name.removesuffix(_RESULT) for name in names if name.endswith(_RESULT)]
-    skipped = {result + suffix for result in results for suffix in _ARCHIVES}
+    builds = [
+        name.removesuffix(MANIFEST_BESIDE) for name in names if name.endswith(MANIFEST_BESIDE)
+    ]
+    skipped = {build + suffix for build in builds for suffix in SUFFIXES}
     for name in names:
         mode = Path(folder, name).lstat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):

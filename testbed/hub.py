@@ -138,9 +138,8 @@ class Client:
 class Hub(Client):
     """A JupyterHub on loopback, as a process of its own.
 
-    `config` is its configuration, which finds HUB_FOLDER, HUB_URL, HUB_PORT, HUB_PROXY,
-    HUB_PROXY_PORT and HUB_TOKEN in the environment. `installed` is what tests/cluster/set-up has
-    filled.
+    `config` is its configuration, which calls `testbed.loopback`'s `settle_on_loopback` for what
+    is put into the environment here. `installed` is what tests/cluster/set-up has filled.
     """
 
     def __init__(

@@ -8,26 +8,11 @@ c = get_config()  # noqa: F821 - the Hub defines it
 folder = Path(os.environ["HUB_FOLDER"])
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from testbed.polling import poll_often  # noqa: E402 - it is not installed
+from testbed.loopback import settle_on_loopback  # noqa: E402 - it is not installed
 
-poll_often()
-c.JupyterHub.bind_url = os.environ["HUB_URL"]
-c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{os.environ['HUB_PORT']}"
-c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{os.environ['HUB_PROXY_PORT']}"
-c.ConfigurableHTTPProxy.command = [os.environ["HUB_PROXY"]]
-c.ConfigurableHTTPProxy.pid_file = str(folder / "proxy.pid")
-c.JupyterHub.db_url = f"sqlite:///{folder}/hub.sqlite"
-c.JupyterHub.cookie_secret_file = str(folder / "cookie_secret")
+settle_on_loopback(c)
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allowed_users = {"ada"}
-c.JupyterHub.services = [{"name": "bench", "api_token": os.environ["HUB_TOKEN"]}]
-c.JupyterHub.load_roles = [
-    {
-        "name": "bench",
-        "services": ["bench"],
-        "scopes": ["admin:users", "admin:servers", "access:servers"],
-    }
-]
 c.JupyterHub.spawner_class = "simple"  # as whoever runs this, whatever the user is called
 c.SimpleLocalProcessSpawner.home_dir_template = str(folder / "home")
 c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 600}  # the answer comes when it runs

@@ -2,7 +2,7 @@
 
 `docs/archive.md` describes it; the modules here each know one part: `header` a member's header,
 `listing` the list of all members, `frames` the compressed pieces and their index, `conda_unpack`
-the mending of prefixes.
+the mending of prefixes, `names` what the files are called that a build leaves.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reespack.archive.names import SELF_EXTRACTING
 from reespack.cli.console import write_document, write_line, write_out
 from reespack.cli.options import Json, Traceback  # noqa: TC001 - typer reads them at run time
 from reespack.cli.terminal import size, style_of, table
@@ -121,7 +122,7 @@ def _state(entry: Entry) -> dict[str, object]:
 
     if entry.archive is None:
         return {}
-    if entry.archive.name.endswith(".run.sh"):
+    if entry.archive.name.endswith(SELF_EXTRACTING):
         found = entry.archive.is_file()
         return {} if found else {"problem": f"{entry.archive} is not there"}
     try:

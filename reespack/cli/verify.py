@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from reespack.archive.names import MANIFEST_BESIDE, beside
 from reespack.cli.console import make_console, write_document, write_out
 from reespack.cli.options import (  # noqa: TC001 - typer reads them at run time
     Archive,
@@ -22,8 +23,6 @@ from reespack.errors import VerificationError
 
 __all__ = ["verify"]
 
-
-_MANIFEST = ".manifest.json"
 _SHOWN = 20
 
 
@@ -47,11 +46,12 @@ def verify(  # noqa: PLR0913 - each is an option
     from reespack.config import load_settings
     from reespack.unpack import verify as verify_archive
 
-    beside = manifest or _beside(archive)
+    if manifest is None and (found_beside := beside(archive, MANIFEST_BESIDE)).is_file():
+        manifest = found_beside
     console = make_console(verbose=verbose, quiet=quiet)
     threads = load_settings(flags={"threads": threads}).threads
-    found = verify_archive(archive, beside, threads=threads)
-    if beside is None:
+    found = verify_archive(archive, manifest, threads=threads)
+    if manifest is None:
         console.warn("there is no manifest beside the archive: its own sum is not checked")
     if json:
         from reespack.json_form import to_json
@@ -60,7 +60,7 @@ def verify(  # noqa: PLR0913 - each is an option
             {
                 "format": 1,
                 "archive": str(archive),
-                "manifest": None if beside is None else str(beside),
+                "manifest": None if manifest is None else str(manifest),
                 "verified": found.ok,
                 "files": found.files,
                 "size": found.size,
@@ -81,12 +81,3 @@ def verify(  # noqa: PLR0913 - each is an option
     if not json and not quiet:
         said = f"{archive}: {found.files} files, {size(found.size)}, as its manifest says"
         write_out(flowed(said, width=columns(sys.stdout)))
-
-
-def _beside(archive: Path) -> Path | None:
-    """Return the manifest that `reespack build` put beside an archive, if it is there still."""
-    for suffix in (".tar.zst", ".tar.gz", ".squashfs"):
-        if archive.name.endswith(suffix):
-            file = archive.with_name(archive.name.removesuffix(suffix) + _MANIFEST)
-            return file if file.is_file() else None
-    return None

@@ -15,6 +15,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reespack.archive.names import SUFFIXES
 from reespack.files import sha256_bytes
 from reespack.hub.refusal import LOG, refusal
 from reespack.hub.reports import plain
@@ -36,7 +37,6 @@ SUBMIT = {
 }
 """Commands that take a script on stdin and wait until it has run. `here`: beside the Hub."""
 
-_FORMS = (".tar.zst", ".tar.gz", ".squashfs")
 _KEPT = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 _KEPT_BEGINNINGS = ("LSF_", "PBS_", "PIP_", "REESPACK_", "SLURM_", "UV_")
 _TAIL = 4000
@@ -226,7 +226,7 @@ def _source(entry: Entry) -> Source:
 def built_archive(folder: Path) -> Path | None:
     """Return the archive in a finished build's folder."""
     try:
-        names = sorted(path for path in folder.iterdir() if path.name.endswith(_FORMS))
+        names = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIXES))
     except OSError:
         return None
     return names[0] if names else None

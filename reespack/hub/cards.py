@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from reespack.archive.names import MANIFEST_BESIDE, beside
 from reespack.errors import ReespackError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Card", "Cards"]
 
-_FORMS = (".tar.zst", ".tar.gz", ".squashfs", ".run.sh")
 _LANGUAGES = {
     "python": ("Python", "python"),
     "r": ("R", "r-base"),
@@ -76,11 +76,10 @@ def _manifest(archive: Path) -> dict[str, Any]:
     from reespack.manifest import parse_manifest
     from reespack.unpack import read_manifest
 
-    form = next((form for form in _FORMS if archive.name.endswith(form)), "")
-    beside = archive.with_name(f"{archive.name.removesuffix(form)}.manifest.json")
+    manifest = beside(archive, MANIFEST_BESIDE)
     try:
-        if beside.stat().st_size <= _LARGEST:
-            return dict(json.loads(beside.read_bytes()))
+        if manifest.stat().st_size <= _LARGEST:
+            return dict(json.loads(manifest.read_bytes()))
     except (OSError, ValueError, TypeError):
         pass
     try:

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reespack.archive.names import KERNELSPEC, MANIFEST_BESIDE, SELF_EXTRACTING, beside
 from reespack.kernelspec.inside import kernel_name
 from reespack.manifest import kernelspecs_of
 
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
 
     from reespack.catalog import Entry
 
-__all__ = ["FORMS", "SELF_EXTRACTING", "Offer", "offers_of"]
-
-SELF_EXTRACTING = ".run.sh"
-FORMS = (".tar.zst", ".tar.gz", ".squashfs", SELF_EXTRACTING)
+__all__ = ["Offer", "offers_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +41,12 @@ class Offer:
 
 def offers_of(entry: Entry, archive: Path) -> tuple[Offer, ...]:
     """Return the kernels of an archive, by what a build has left beside it; none without that."""
-    form = next((form for form in FORMS if archive.name.endswith(form)), "")
-    base = archive.name.removesuffix(form)
-    folder = archive.with_name(f"{base}.kernelspec")
-    extracts_itself = form == SELF_EXTRACTING
+    folder = beside(archive, KERNELSPEC)
+    extracts_itself = archive.name.endswith(SELF_EXTRACTING)
     launcher = archive if extracts_itself else folder / "launch.sh"
     if not launcher.is_file():
         return ()
-    kernels = _kernels(archive.with_name(f"{base}.manifest.json"))
+    kernels = _kernels(beside(archive, MANIFEST_BESIDE))
     if not kernels and not extracts_itself:  # the folder is enough for the first one
         kernels = (("", "", entry.title, ""),)
     return tuple(

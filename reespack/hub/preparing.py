@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from reespack.archive.names import SELF_EXTRACTING
 from reespack.hub.choice import OPTION
 from reespack.hub.reports import reports_of
 
@@ -17,9 +18,8 @@ if TYPE_CHECKING:
 
     from reespack.catalog import Entry
 
-__all__ = ["prepare"]
+__all__ = ["is_batch", "prepare"]
 
-_SELF_EXTRACTING = ".run.sh"
 _LIMITS = {"memory": "mem_limit", "nprocs": "cpu_limit"}
 """What a spawner without a batch system calls them."""
 
@@ -41,9 +41,9 @@ def prepare(spawner: Any, entry: Entry, archive: Path, *, command: Sequence[str]
     _restore(spawner)
     spawner.user_options = {OPTION: entry.name}
     server = _server(spawner.cmd)
-    launcher = _launcher(archive, command, batch=_is_batch(spawner))
+    launcher = _launcher(archive, command, batch=is_batch(spawner))
     spawner.environment = {**spawner.environment, **dict(entry.variables)}
-    if _is_batch(spawner):
+    if is_batch(spawner):
         prologue = [spawner.req_prologue, entry.prologue]
         spawner.req_prologue = "\n".join(part for part in prologue if part)
         if not _PROLOGUE.search(spawner.batch_script):  # HTCondor's
@@ -52,7 +52,7 @@ def prepare(spawner: Any, entry: Entry, archive: Path, *, command: Sequence[str]
         spawner.cmd = server
     else:
         spawner.cmd = [*launcher, *server]
-    reports_of(spawner).expects_job = not archive.name.endswith(_SELF_EXTRACTING)
+    reports_of(spawner).expects_job = not archive.name.endswith(SELF_EXTRACTING)
     for name, value in entry.resources:
         _set_resource(spawner, name, value)
 
@@ -72,7 +72,7 @@ def _before(prologue: str, variables: Mapping[str, str]) -> list[str]:
 
 def _launcher(archive: Path, command: Sequence[str], *, batch: bool) -> list[str]:
     """Return what stands before the server's command in a job."""
-    if archive.name.endswith(_SELF_EXTRACTING):
+    if archive.name.endswith(SELF_EXTRACTING):
         port = ["python", "-m", "batchspawner.singleuser"] if batch else []
         return ["/bin/sh", str(archive), *port]
     port = ["--choose-port"] if batch else []
@@ -86,7 +86,7 @@ def _server(cmd: Sequence[str]) -> list[str]:
 
 
 def _set_resource(spawner: Any, name: str, value: str) -> None:  # noqa: ANN401 - any spawner
-    trait = f"req_{name}" if _is_batch(spawner) else _LIMITS.get(name, "")
+    trait = f"req_{name}" if is_batch(spawner) else _LIMITS.get(name, "")
     if spawner.has_trait(trait):
         setattr(spawner, trait, float(value) if trait == "cpu_limit" else value)
 
@@ -107,5 +107,6 @@ def _restore(spawner: Any) -> None:  # noqa: ANN401 - any spawner
         setattr(spawner, name, value)
 
 
-def _is_batch(spawner: Any) -> bool:  # noqa: ANN401 - any spawner
+def is_batch(spawner: Any) -> bool:  # noqa: ANN401 - any spawner
+    """Return whether a spawner is batchspawner's: its servers run in a batch system's jobs."""
     return bool(spawner.has_trait("batchspawner_singleuser_cmd"))

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from reespack.hub.preparing import is_batch
 from reespack.hub.refusal import LOG, refusal
 from reespack.hub.reports import reports_of
 
@@ -41,7 +42,7 @@ class Reporting:
         batchspawner 1.3.0 waits for the port of a job that is dead until `start_timeout` is over.
         """
         self._reespack_told = ""
-        if _is_batch(self):
+        if is_batch(self):
             reports_of(self).say(_WAITING, progress=10)
         started = asyncio.ensure_future(self._reespack_started())
         failure = asyncio.ensure_future(self._reespack_failure())
@@ -53,7 +54,7 @@ class Reporting:
 
     async def _reespack_started(self) -> Any:  # noqa: ANN401 - each spawner's own
         place = await super().start()  # type: ignore[misc] # the spawner's
-        if not _is_batch(self) and reports_of(self).expects_job:
+        if not is_batch(self) and reports_of(self).expects_job:
             # A local process answers only after it has unpacked, and http_timeout is short.
             while not reports_of(self).starting:
                 await reports_of(self).changed(seconds=1)
@@ -68,7 +69,7 @@ class Reporting:
             await reports.changed(seconds=_GLANCE)
             if reports.failure:
                 raise refusal(reports.failure, reason="job", status=500)
-            if not _is_batch(self):
+            if not is_batch(self):
                 continue
             self._reespack_say_state()
             if time.monotonic() - asked >= self.reespack_watch_interval:
@@ -131,7 +132,3 @@ def with_reports(base: type) -> type:
     if issubclass(base, Reporting):
         return base
     return type(base.__name__, (Reporting, base), {"__module__": __name__, "__doc__": base.__doc__})
-
-
-def _is_batch(spawner: object) -> bool:
-    return hasattr(spawner, "batchspawner_singleuser_cmd")

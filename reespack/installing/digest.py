@@ -12,6 +12,7 @@ import os
 import re
 from pathlib import Path
 
+from reespack.archive.names import MANIFEST_BESIDE, beside
 from reespack.errors import ArchiveChangedError, ReespackError, UnpackError, VerificationError
 
 __all__ = ["KNOWN", "Snapshot", "digest_of", "known_digest", "remember", "sum_of", "told_beside"]
@@ -20,7 +21,6 @@ KNOWN = ".known"
 """The folder of a store in which sums are remembered."""
 
 _SUMS = "SHA256SUMS"
-_FORMS = (".tar.zst", ".tar.gz", ".squashfs")
 
 
 class Snapshot:
@@ -118,18 +118,15 @@ def _from_manifest(snapshot: Snapshot) -> str | None:
     One that is older than the archive must be the one that is in it.
     """
     archive = snapshot.archive
-    form = next((form for form in _FORMS if archive.name.endswith(form)), None)
-    if form is None:
-        return None
-    beside = archive.with_name(archive.name.removesuffix(form) + ".manifest.json")
+    file = beside(archive, MANIFEST_BESIDE)
     try:
         import json
 
-        manifest = json.loads(beside.read_bytes())
+        manifest = json.loads(file.read_bytes())
         digest = str(manifest["archive"]["sha256"])
         if manifest["archive"]["size"] != snapshot.size or not re.fullmatch("[0-9a-f]{64}", digest):
             return None
-        if beside.stat().st_mtime >= snapshot.changed:
+        if file.stat().st_mtime >= snapshot.changed:
             return digest
         from reespack.unpack import read_manifest
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reespack.archive.names import KERNELSPEC, MANIFEST_BESIDE, SELF_EXTRACTING
 from reespack.deliver import deliver_file, write_sums
 from reespack.files import sha256_file
 from reespack.pipeline.plan import stem_of
@@ -30,14 +31,14 @@ def deliver(
     files = {
         "archive": output / f"{stem}.{options.format}",
         "conda-lock.yml": output / f"{stem}.conda-lock.yml",
-        "manifest.json": output / f"{stem}.manifest.json",
+        "manifest.json": output / f"{stem}{MANIFEST_BESIDE}",
     }
     for name, target in files.items():
         deliver_file(kept / name, target)
     manifest = parse_manifest((kept / "manifest.json").read_bytes())
     archive = archive_of(manifest, files["archive"])
     kernelspec = write_launcher_kernelspec(
-        output / f"{stem}.kernelspec",
+        output / f"{stem}{KERNELSPEC}",
         kernelspecs_of(manifest)[0],
         archive=archive,
         source=kept / "kernelspec",
@@ -48,7 +49,7 @@ def deliver(
     if options.self_extracting:
         from reespack.kernelspec import write_run_script
 
-        run_script = write_run_script(output / f"{stem}.run.sh", archive=archive)
+        run_script = write_run_script(output / f"{stem}{SELF_EXTRACTING}", archive=archive)
         known[run_script.name] = sha256_file(run_script)
     sums = write_sums(output, {files["archive"].name: archive.sha256, **known})
     return BuildResult(

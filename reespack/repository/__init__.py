@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from reespack.archive.names import MANIFEST_BESIDE
 from reespack.errors import RepositoryError, UsageError
 from reespack.model import Repository
 from reespack.progress import QUIET
@@ -323,7 +324,7 @@ def _is_output(names: set[str]) -> bool:
 
     Otherwise a build into the repository itself would never find its archive in the cache.
     """
-    return "SHA256SUMS" in names and any(name.endswith(".manifest.json") for name in names)
+    return "SHA256SUMS" in names and any(name.endswith(MANIFEST_BESIDE) for name in names)
 
 
 def _content(entry: os.DirEntry[str]) -> tuple[str, str]:
