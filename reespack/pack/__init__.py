@@ -119,7 +119,8 @@ class _Head:
 def _pack_tar(job: _Job, target: Path, form: Literal["tar.zst", "tar.gz"]) -> Archive:
     codec: Codec = ZstdCodec() if form == "tar.zst" else GzipCodec()
     room = _head_room(job.collection)
-    with temporary_beside(target) as temporary, temporary.open("w+b") as file:
+    with temporary_beside(target) as temporary, temporary.open("r+b") as file:
+        # "w+b" would truncate it, and ext4 writes what was truncated to the disk when it is closed.
         archive = HeadedFile(file, room if codec.gap(room) else 0)
         with compression(codec.compress, job.threads) as work:
             head = _read(job, work, archive.append)

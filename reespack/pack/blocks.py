@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,9 @@ LARGE = FRAME_SIZE // 2
 _FIRST = FRAME_SIZE // 8
 """Bytes in the first block; each of the next ones has twice as many, until they are large enough:
 the sooner there is one, the sooner somebody compresses."""
+
+MOST_WAITING = 96 << 20
+"""Bytes of large files that may be left for later."""
 
 _ROOM = FRAME_SIZE + LARGE + 16 * BLOCK
 _ZEROS = bytes(BLOCK)
@@ -96,6 +100,9 @@ class Blocks:
     _spare: list[Block] = field(default_factory=list)
     _compiled: list[Bytecode] = field(default_factory=list)
     _bundle: FileIO | None = None
+    _large: deque[tuple[Source, int]] = field(default_factory=deque)
+    _waiting: int = 0
+    _source: Source | None = None
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks; raise PackError for a file that cannot be read.
@@ -104,20 +111,44 @@ class Blocks:
         StaleBytecode when a source is not the one that its bytecode was compiled from.
         """
         try:
-            for source in self.sources:
-                try:
-                    if not self._add_small(source):
-                        yield from self._add(source)
-                except OSError as error:
-                    raise PackError(f"{source.path} cannot be read: {error.strerror}") from error
-                if self._block.length >= self._enough:
-                    yield from self._flush()
+            yield from self._read()
+        except OSError as error:
+            name = self._source.path if self._source else "a file"
+            raise PackError(f"{name} cannot be read: {error.strerror}") from error
         finally:
             self._close_bundle()
         yield from self._flush()
         if self.leftovers:
             raise self._leftover_error()
         self._require_sources()
+
+    def _read(self) -> Iterator[Block]:
+        """Read all sources: the large ones a while later, and what must be rewritten at the end.
+
+        Small files take longer to read than to compress, large ones the other way round, and while
+        something is rewritten nothing is read. So there is always something left to compress, and
+        there is at the end, while the head is made. It is an order that only the contents tell:
+        the archive is to be the same, whoever happens to be ready.
+        """
+        rewritten: list[Source] = []
+        for source in self.sources:
+            if source.change:
+                rewritten.append(source)
+                continue
+            self._source = source
+            if not self._add_small(source):
+                yield from self._add(source)
+            if self._block.length >= self._enough:
+                yield from self._flush()
+            while self._waiting > MOST_WAITING:
+                yield from self._add_large()
+        while self._large:
+            yield from self._add_large()
+        for source in rewritten:
+            self._source = source
+            yield from self._add_file(source)
+            if self._block.length >= self._enough:
+                yield from self._flush()
 
     def recycle(self, block: Block) -> None:
         """Take back a block."""
@@ -136,10 +167,9 @@ class Blocks:
     def _add_small(self, source: Source) -> bool:
         """Read a file into the block, right behind the place of its header.
 
-        Return False, and leave nothing, for what is no small file, is being written to, or must be
-        changed itself.
+        Return False, and leave nothing, for what is no small file, or is being written to.
         """
-        if not source.file or source.change:
+        if not source.file:
             return False
         if source.compiled is not None:
             return self._add_compiled(source, source.compiled)
@@ -227,14 +257,26 @@ class Blocks:
                 yield from self._add_pieces(source, source.compiled.size, file.readinto)
                 return
             status = os.fstat(file.fileno())
+            size = status.st_size
             known = source._replace(kind=_kind(status))
             found = source.change or self._through_env(source) or self._scan(file.readinto)
             file.seek(0)
             if found:
                 content = file.readall()
                 yield from self._add_content(known, self._replaced(source, content))
+            elif size >= LARGE:
+                self._large.append((known, size))
+                self._waiting += size
             else:
-                yield from self._add_pieces(known, status.st_size, file.readinto)
+                yield from self._add_pieces(known, size, file.readinto)
+
+    def _add_large(self) -> Iterator[Block]:
+        """Add the file that has waited longest; the prefix is not in it."""
+        source, size = self._large.popleft()
+        self._source = source
+        self._waiting -= size
+        with open(source.file, "rb", buffering=0) as file:  # noqa: PTH123 - names are strings here
+            yield from self._add_pieces(source, size, file.readinto)
 
     def _scan(self, read: Callable[[memoryview], int]) -> bool:
         """Say whether the prefix stands in a file, in pieces that overlap by its length."""

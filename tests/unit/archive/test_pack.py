@@ -125,7 +125,10 @@ def test_modes_owner_time_and_order(tmp_path: Path, prefix: Prefix, pack_it: Pac
         "share/reespack",
         "share/reespack/placeholders.json",
     ]
-    rest = [(not member.isdir(), member.name) for member in members[5:]]
+    rewritten = ("conda-meta/demo-1.0-0.json", ".dist-info/RECORD")
+    rest = [
+        (not member.isdir(), member.name.endswith(rewritten), member.name) for member in members[5:]
+    ]
     assert rest == sorted(rest)
     assert {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in members} == {
         (0, 0, "root", "root", 1_600_000_000)
@@ -135,6 +138,40 @@ def test_modes_owner_time_and_order(tmp_path: Path, prefix: Prefix, pack_it: Pac
     assert modes["etc/demo.conf"] == modes["conda-meta/demo-1.0-0.json"] == 0o644
     assert "empty" in names
     assert not [name for name in names if "__pycache__" in name or name == "CACHEDIR.TAG"]
+
+
+def test_large_files_wait_unless_the_prefix_is_in_them(
+    tmp_path: Path, prefix: Prefix, pack_it: Pack
+) -> None:
+    # In the build folder one's size depends on how long the prefix is: the order must not.
+    size = 5 << 20
+    for name in ("a", "b"):
+        (prefix.path / f"lib/{name}.bin").write_bytes(bytes(size))
+    (prefix.path / "lib/a.txt").write_bytes(os.fsencode(f"{prefix.path}\n") + b"x" * size)
+    with tarfile.open(pack_it(prefix, tmp_path / "a.tar.gz", format="tar.gz").path) as tar:
+        names = [member.name for member in tar.getmembers() if not member.isdir()]
+    last = names.index("lib/a.bin")
+    assert names.index("lib/a.txt") < last - 1
+    assert names[last : last + 3] == ["lib/a.bin", "lib/b.bin", "conda-meta/demo-1.0-0.json"]
+
+
+def test_large_files_do_not_wait_forever(
+    tmp_path: Path, prefix: Prefix, pack_it: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reespack.pack.blocks.MOST_WAITING", 11 << 20)
+    for name in ("a", "b", "c", "d"):
+        (prefix.path / f"lib/{name}.bin").write_bytes(bytes(5 << 20))
+        (prefix.path / f"lib/{name}.txt").write_bytes(b"small")
+    archive = pack_it(prefix, tmp_path / "a.tar.gz", format="tar.gz")
+    with tarfile.open(archive.path) as tar:
+        names = [member.name for member in tar.getmembers() if not member.isdir()]
+    in_turn = [name[4:] for name in names if name.startswith("lib/") and name[4] in "abcd"]
+    assert [name for name in in_turn if name[1:] in {".bin", ".txt"}] == [
+        *("a.txt", "b.txt", "a.bin", "c.txt", "b.bin", "d.txt"),
+        *("c.bin", "d.bin"),
+    ]
+    unpacked = untar(archive.path, tmp_path / "x")
+    assert (unpacked / "lib/a.bin").read_bytes() == bytes(5 << 20)
 
 
 def test_counts_are_exact(tmp_path: Path, prefix: Prefix, pack_it: Pack) -> None:
