@@ -12,8 +12,7 @@ import os
 import struct
 import threading
 import zlib
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from reespack.errors import UnpackError, VerificationError
 
@@ -119,8 +118,7 @@ class GzipCodec:
         return None if size else b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class Frame(NamedTuple):
     """Where a frame lies in the file, its form, and how much it unpacks to; all in bytes."""
 
     offset: int

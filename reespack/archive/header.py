@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import tarfile
 import zlib
 from typing import TYPE_CHECKING
 
@@ -130,6 +129,8 @@ def _long(text: bytes, kind: bytes) -> bytes:
 
 
 def _large(member: Member, mtime: int) -> bytes:
+    import tarfile
+
     info = tarfile.TarInfo(member.path)
     info.mode = int(_MODES[member.kind][:7], 8)
     info.size, info.mtime = member.size, mtime

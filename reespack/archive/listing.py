@@ -19,9 +19,16 @@ from reespack.archive import LISTING, MANIFEST
 from reespack.errors import UnpackError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["Member", "format_listing", "leads_out", "parse_listing", "read_lines"]
+__all__ = [
+    "Member",
+    "checked_members",
+    "format_listing",
+    "leads_out",
+    "parse_listing",
+    "read_lines",
+]
 
 KINDS = frozenset({"0644", "0755", "dir", "link", "outside"})
 _FILES = frozenset({"0644", "0755"})
@@ -64,15 +71,20 @@ def format_listing(members: Iterable[Member]) -> bytes:
 
 
 def parse_listing(content: bytes) -> tuple[Member, ...]:
-    """Read a listing; raise UnpackError for one that is malformed or that leads out of the target.
+    """Read a listing; raise UnpackError as `checked_members` does."""
+    return tuple(checked_members(content))
 
-    No path is absolute, has `..`, comes twice or passes through a link; every folder is a member
-    before what is in it; no `link` leads out.
+
+def checked_members(content: bytes) -> Iterator[Member]:
+    """Yield the members of a listing, each checked against all before it.
+
+    Raises UnpackError for what is malformed or leads out of the target: no path is absolute, has
+    `..`, comes twice or passes through a link; every folder is a member before what is in it; no
+    `link` leads out.
     """
-    members = read_lines(content)
     folders = {""}
     seen = {MANIFEST, LISTING}
-    for number, member in enumerate(members, start=1):
+    for number, member in enumerate(read_lines(content), start=1):
         path = member.path
         if problem := _problem(member, folders, seen):
             raise UnpackError(
@@ -82,24 +94,23 @@ def parse_listing(content: bytes) -> tuple[Member, ...]:
         seen.add(path)
         if member.kind == "dir":
             folders.add(path)
-    return members
+        yield member
 
 
-def read_lines(content: bytes) -> tuple[Member, ...]:
-    """Read a listing, or some lines of one, that was checked before.
+def read_lines(content: bytes) -> Iterator[Member]:
+    """Yield the members of a listing, or of some lines of one, that was checked before.
 
     Raises UnpackError for what is no line of a listing, whatever it says.
     """
-    members: list[Member] = []
-    try:
-        for line in os.fsdecode(content).split("\n")[:-1]:
+    for number, line in enumerate(os.fsdecode(content).split("\n")[:-1], start=1):
+        try:
             path, kind, size, value = line.split("\t")
             if "\\" in line:
                 path, value = _unescape(path), _unescape(value)
-            members.append(Member(path, kind, int(size), value))
-    except ValueError:
-        raise UnpackError(f"{LISTING}:{len(members) + 1}: is not a line of a listing") from None
-    return tuple(members)
+            member = Member(path, kind, int(size), value)
+        except ValueError:
+            raise UnpackError(f"{LISTING}:{number}: is not a line of a listing") from None
+        yield member
 
 
 def leads_out(path: str, target: str) -> bool:

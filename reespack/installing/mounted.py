@@ -33,7 +33,7 @@ from reespack.installing.namespace import (
     open_namespace,
 )
 from reespack.installing.stores import MARKER
-from reespack.unpack.extract import read_mending, write_file
+from reespack.unpack.extract import NewFiles, read_mending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -247,7 +247,7 @@ def _write(layer: Path, member: Member, content: bytes, mtime: int) -> None:
         above /= name
         if not above.is_dir():
             _make_folder(above)
-    write_file(layer, member, content, mtime)
+    NewFiles(layer, mtime).write(member, content)
 
 
 def _make_folder(folder: Path) -> None:

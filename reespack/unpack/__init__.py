@@ -1,33 +1,17 @@
-"""From an archive to an environment: checked while it streams, mended before it is written."""
+"""From an archive to an environment, and what can be read or checked without unpacking it.
+
+`unpacking` has the phase itself, `checking` the look at every file. Names are imported when they
+are first used: the processes that write the files need few of these modules, and are waited for.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-from dataclasses import dataclass
-from pathlib import Path
+import importlib
 from typing import TYPE_CHECKING
 
-from reespack.archive import LISTING, MANIFEST
-from reespack.archive.conda_unpack import STATE
-from reespack.archive.frames import form_of, plain
-from reespack.archive.header import END
-from reespack.archive.listing import Member, parse_listing
-from reespack.errors import UnpackError
-from reespack.files import current_umask, temporary_folder
-from reespack.progress import QUIET
-from reespack.unpack.extract import extract, finish, make_folders, write_file
-from reespack.unpack.head import PLACEHOLDERS_MEMBER, open_stream, read_head
-from reespack.unpack.processes import Task, extractors, split
-from reespack.unpack.stream import TarStream, read_listing, read_unlisted
-from reespack.unpack.verify import Damage, Verification, verify
-from reespack.unpack.whole import required_sum
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from reespack.progress import Progress
+    from reespack.unpack.checking import Damage, Verification, verify
+    from reespack.unpack.unpacking import Unpacked, read_manifest, read_members, unpack
 
 __all__ = [
     "Damage",
@@ -39,144 +23,14 @@ __all__ = [
     "verify",
 ]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unpacked:
-    """An environment where it was unpacked to; `files` and `size` (bytes) as in `Archive`."""
-
-    path: Path
-    files: int
-    size: int
-    manifest: bytes
+_IN_CHECKING = ("Damage", "Verification", "verify")
 
 
-def unpack(  # noqa: PLR0913 - what goes where, and how
-    archive: Path,
-    target: Path,
-    *,
-    threads: int,
-    prefix: Path | None = None,
-    sha256: str | None = None,
-    progress: Progress = QUIET,
-) -> Unpacked:
-    """Unpack an archive to `target`, mended for that place; all of it appears there or nothing.
-
-    With `prefix`, it is mended for that path instead, to be moved there. The archive must have the
-    sum `sha256`; where that is not known, each file must have the sum that the listing says. Raises
-    UnpackError when `target` is there and not an empty folder, cannot be written or is too long a
-    path, and VerificationError when the archive is damaged or means harm.
-    """
-    place = Path(os.path.abspath(target))  # noqa: PTH100 - resolve() would follow links
-    final = prefix or place
-    if "\n" in str(final):
-        raise UnpackError(
-            "an environment's path must not contain a line break", hint="choose another folder"
-        )
-    _require_free(place)
-    with _told(archive, place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with temporary_folder(place.parent, f".{place.name}.") as folder:
-            root = folder / "environment"
-            root.mkdir(0o700)
-            whole = required_sum(archive, sha256) if sha256 else contextlib.nullcontext()
-            sums = sha256 is None
-            with whole:
-                if form_of(archive) == "squashfs":
-                    from reespack.unpack.squashfs import extract_squashfs
-
-                    manifest, members = extract_squashfs(archive, root, os.fsencode(final), threads)
-                else:
-                    manifest, members = _extract_tar(
-                        archive, root, final, threads, progress, sums=sums
-                    )
-            (root / STATE).write_bytes(os.fsencode(final) + b"\n")
-            (root / STATE).chmod(0o644)
-            root.chmod(0o777 & ~current_umask())
-            _require_free(place)
-            root.rename(place)
-    for member in members:
-        if member.kind == "outside":
-            progress.warn(f"{member.path} is a link out of the environment, to {member.value}")
-    files = [member for member in members if member.kind != "dir"]
-    size = sum(member.size for member in files)
-    return Unpacked(path=place, files=len(files), size=size, manifest=manifest)
-
-
-def read_manifest(archive: Path) -> bytes:
-    """Return the manifest in an archive, reading no more than its beginning.
-
-    Raises UnpackError for what is no archive, and VerificationError for a damaged one.
-    """
-    with _told(archive, None):
-        form = form_of(archive)
-        if form == "squashfs":
-            from reespack.unpack.squashfs import read_file
-
-            return read_file(archive, MANIFEST)
-        return read_unlisted(TarStream(plain(archive, form)), MANIFEST)
-
-
-def read_members(archive: Path) -> tuple[Member, ...]:
-    """Return the list of what is in an archive, reading no more than its beginning.
-
-    Raises UnpackError and VerificationError as `read_manifest` does, and for a malformed list.
-    """
-    with _told(archive, None):
-        form = form_of(archive)
-        if form == "squashfs":
-            from reespack.unpack.squashfs import read_file
-
-            return parse_listing(read_file(archive, LISTING))
-        stream = TarStream(plain(archive, form))
-        read_unlisted(stream, MANIFEST)
-        return read_listing(stream)[1]
-
-
-def _extract_tar(  # noqa: PLR0913 - what goes where, and how
-    archive: Path, root: Path, prefix: Path, threads: int, progress: Progress, *, sums: bool
-) -> tuple[bytes, tuple[Member, ...]]:
-    with extractors(archive, threads=threads) as processes, open_stream(archive) as stream:
-        head = read_head(stream, os.fsencode(prefix))
-        total = sum(member.size for member in head.members)
-        make_folders(root, head.members)
-        with progress.task("unpacking", total=total, unit="bytes") as advance:
-            write_file(root, PLACEHOLDERS_MEMBER, head.placeholders, stream.mtime)
-            ranges = split(processes.frames, head) if processes.processes else ()
-            if len(ranges) > 1:
-                task = Task(archive=archive, root=root, head=head, mtime=stream.mtime, sums=sums)
-                processes.extract(task, ranges, advance)
-            else:
-                extract(stream, head.body, root, head.mending, advance, sums=sums)
-                stream.require_end(len(END))
-    for path, content in ((MANIFEST, head.manifest), (LISTING, head.listing)):
-        write_file(root, Member(path, "0644", 0, "-"), content, stream.mtime)
-    finish(root, head.members, stream.mtime)
-    return head.manifest, head.members
-
-
-def _require_free(place: Path) -> None:
-    """Refuse a target that has something in it."""
-    if not os.path.lexists(place):
-        return
-    if not place.is_dir() or place.is_symlink():
-        raise UnpackError(
-            f"{place} is in the way: it is no folder", hint="unpack into another folder"
-        )
-    if any(place.iterdir()):
-        raise UnpackError(f"{place} is not empty", hint="remove it, or unpack into another folder")
-
-
-@contextlib.contextmanager
-def _told(archive: Path, place: Path | None) -> Iterator[None]:
-    """Turn what the operating system says into an error that names the archive and the target."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        problem = error.strerror or str(error)
-        doing = f"unpacked to {place}" if place else "read"
-        elsewhere = "unpack into a folder that you can write to" if place else None
-        raise UnpackError(
-            f"{archive} cannot be {doing}: {problem}",
-            hint="free some space, or unpack elsewhere" if full else elsewhere,
-        ) from error
+def __getattr__(name: str) -> object:
+    """Import a public name from its module when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = "checking" if name in _IN_CHECKING else "unpacking"
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value

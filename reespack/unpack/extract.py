@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import os
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reespack.archive.conda_unpack import PLACEHOLDERS, decoded, mended, too_long
 from reespack.archive.header import padding
@@ -14,13 +13,14 @@ from reespack.errors import UnpackError, VerificationError
 from reespack.unpack.stream import require_header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    import hashlib
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from reespack.archive.listing import Member
     from reespack.unpack.stream import TarStream
 
-__all__ = ["Mending", "extract", "finish", "make_folders", "read_mending", "write_file"]
+__all__ = ["Mending", "NewFiles", "extract", "finish", "read_mending"]
 
 LARGE = 1 << 23
 """Bytes from which on a file is written as it streams, instead of at once."""
@@ -29,8 +29,7 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODES = {"0644": 0o644, "0755": 0o755}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mending:
+class Mending(NamedTuple):
     """Where the prefix belongs, and what it will be."""
 
     texts: list[bytes]
@@ -65,16 +64,83 @@ def read_mending(content: bytes, prefix: bytes) -> Mending:
     return Mending(texts=placeholders[0], records=records, prefix=prefix)
 
 
+class NewFiles:
+    """Writes files below a folder, each with its member's mode, whatever the umask, and one time.
+
+    The folders that they are in are made on the way.
+    """
+
+    def __init__(self, root: Path | str, mtime: int) -> None:
+        self._root = str(root)
+        self._times = (mtime, mtime)
+        self._folders: set[str] = set()
+        self._as_asked: set[str] = set()
+
+    def write(self, member: Member, content: memoryview | bytes) -> None:
+        """Write a file at once."""
+        handle = self._open(member)
+        try:
+            count = os.write(handle, content)
+            if count < len(content):
+                _write_all(handle, memoryview(content)[count:])
+            self._seal(handle, member)
+        finally:
+            os.close(handle)
+
+    def write_pieces(
+        self, member: Member, pieces: Iterable[memoryview], mend: Callable[[bytes], bytes] | None
+    ) -> None:
+        """Write a file as it comes, however large; the few that need mending are mended then."""
+        handle = self._open(member)
+        try:
+            for piece in pieces:
+                _write_all(handle, piece)
+            if mend:
+                with open(f"{self._root}/{member.path}", "rb") as file:  # noqa: PTH123
+                    content = mend(file.read())
+                os.ftruncate(handle, 0)
+                os.lseek(handle, 0, os.SEEK_SET)
+                _write_all(handle, memoryview(content))
+            self._seal(handle, member)
+        finally:
+            os.close(handle)
+
+    def _open(self, member: Member) -> int:
+        folder = member.path.rpartition("/")[0]
+        if folder not in self._folders:
+            os.makedirs(f"{self._root}/{folder}", 0o700, exist_ok=True)  # noqa: PTH103
+            self._folders.add(folder)
+        return os.open(f"{self._root}/{member.path}", _NEW_FILE, _MODES[member.kind])
+
+    def _seal(self, handle: int, member: Member) -> None:
+        """Give a file its time, and its mode if the umask, or a folder's ACL, took some of it.
+
+        What one file got, all like it get: the umask is this process's, and ACLs are inherited.
+        """
+        if member.kind not in self._as_asked:
+            mode = _MODES[member.kind]
+            if stat.S_IMODE(os.fstat(handle).st_mode) == mode:
+                self._as_asked.add(member.kind)
+            else:
+                os.fchmod(handle, mode)
+        os.utime(handle, self._times)
+
+
+def _write_all(handle: int, content: memoryview) -> None:
+    while content:
+        content = content[os.write(handle, content) :]
+
+
 def extract(  # noqa: PLR0913 - what goes where, and how
     stream: TarStream,
     members: Iterable[Member],
-    root: Path | str,
+    files: NewFiles,
     mending: Mending,
     advance: Callable[[int], None],
     *,
     sums: bool,
 ) -> None:
-    """Write the files among the next `members` below `root`; links and folders are others' task.
+    """Write the files among the next `members`; links and empty folders are for `finish`.
 
     With `sums`, each is held against the listing; else whoever calls this takes the archive's own
     sum. One thread, on purpose: in Python, threads that write small files wait for each other.
@@ -82,83 +148,43 @@ def extract(  # noqa: PLR0913 - what goes where, and how
     for member in members:
         require_header(stream, member)
         if member.size >= LARGE:
-            _write_large(stream, member, root, mending, sums=sums)
+            pieces = _pieces(stream, member, sums=sums)
+            mend = functools.partial(mending.mended, member)
+            files.write_pieces(member, pieces, mend if member.path in mending.records else None)
         elif member.is_file:
             content: memoryview | bytes = stream.take(member.size)
-            if sums:
-                _check(member, hashlib.sha256(content).hexdigest())
             stream.take(padding(member.size))
+            if sums:
+                _check(member, _sha256(content))
             if member.path in mending.records:
                 content = mending.mended(member, bytes(content))
-            write_file(root, member, content, stream.mtime)
+            files.write(member, content)
         advance(member.size)
 
 
-def make_folders(root: Path, members: Iterable[Member]) -> None:
-    """Make all folders."""
-    for member in members:
-        if member.kind == "dir":
-            os.mkdir(f"{root}/{member.path}", 0o700)  # noqa: PTH102 - names are strings here
-
-
-def write_file(root: Path | str, member: Member, content: memoryview | bytes, mtime: int) -> None:
-    """Write a new file with the member's mode, whatever the umask, and the archive's time."""
-    mode = _MODES[member.kind]
-    handle = os.open(f"{root}/{member.path}", _NEW_FILE, mode)
-    try:
-        left = memoryview(content)
-        while left:
-            left = left[os.write(handle, left) :]
-        _seal(handle, mode, mtime)
-    finally:
-        os.close(handle)
-
-
-def _write_large(
-    stream: TarStream, member: Member, root: Path | str, mending: Mending, *, sums: bool
-) -> None:
-    """Write a file as it comes, however large; the few that need mending are mended at the end."""
-    digest = hashlib.sha256()
-    path = f"{root}/{member.path}"
-    mode = _MODES[member.kind]
-    handle = os.open(path, _NEW_FILE, mode)
-    try:
-        left = member.size
-        while left:
-            piece = stream.some(left)
-            left -= len(piece)
-            if sums:
-                digest.update(piece)
-            while piece:
-                piece = piece[os.write(handle, piece) :]
-        if sums:
-            _check(member, digest.hexdigest())
-        stream.take(padding(member.size))
-        if member.path in mending.records:
-            _mend_written(member, path, handle, mending)
-        _seal(handle, mode, stream.mtime)
-    finally:
-        os.close(handle)
-
-
-def _mend_written(member: Member, path: str, handle: int, mending: Mending) -> None:
-    with open(path, "rb") as file:  # noqa: PTH123 - names are strings here
-        content = mending.mended(member, file.read())
-    os.ftruncate(handle, len(content))
-    left = memoryview(content)
+def _pieces(stream: TarStream, member: Member, *, sums: bool) -> Iterator[memoryview]:
+    """Yield a file's content as it comes; raise VerificationError at the end if it is another."""
+    digest = _sha256(b"") if sums else None
+    left = member.size
     while left:
-        left = left[os.pwrite(handle, left, len(content) - len(left)) :]
+        piece = stream.some(left)
+        left -= len(piece)
+        if digest:
+            digest.update(piece)
+        yield piece
+    stream.take(padding(member.size))
+    if digest:
+        _check(member, digest)
 
 
-def _seal(handle: int, mode: int, mtime: int) -> None:
-    """Give a file its mode, if the umask took some of it, and its time."""
-    if stat.S_IMODE(os.fstat(handle).st_mode) != mode:
-        os.fchmod(handle, mode)
-    os.utime(handle, (mtime, mtime))
+def _sha256(content: memoryview | bytes) -> hashlib._Hash:
+    import hashlib  # most of the time nobody asks for sums
+
+    return hashlib.sha256(content)
 
 
-def _check(member: Member, digest: str) -> None:
-    if digest != member.value:
+def _check(member: Member, digest: hashlib._Hash) -> None:
+    if digest.hexdigest() != member.value:
         raise VerificationError(
             f"{member.path} is damaged: its sha256 is not the listing's",
             hint="fetch or build the archive again",
@@ -166,15 +192,19 @@ def _check(member: Member, digest: str) -> None:
 
 
 def finish(root: Path, members: Iterable[Member], mtime: int) -> None:
-    """Make the links, now that nothing can be written through them, and set the folders' times."""
+    """Make the folders that are not there, then the links, and set the times of both."""
     folders = []
     for member in members:
         path = f"{root}/{member.path}"
-        if member.is_link:
-            os.symlink(member.value, path)  # noqa: PTH211 - names are strings here
-            os.utime(path, (mtime, mtime), follow_symlinks=False)
-        elif member.kind == "dir":
+        if member.kind == "dir":
             folders.append(path)
+            try:
+                os.chmod(path, 0o755)  # noqa: PTH101, S103 - others may read, as in the archive
+            except FileNotFoundError:
+                os.mkdir(path)  # noqa: PTH102 - names are strings here
+                os.chmod(path, 0o755)  # noqa: PTH101, S103
+        elif member.is_link:
+            os.symlink(member.value, path)  # noqa: PTH211
+            os.utime(path, (mtime, mtime), follow_symlinks=False)
     for path in reversed(folders):
-        os.chmod(path, 0o755)  # noqa: PTH101, S103 - others may read, as in the archive
         os.utime(path, (mtime, mtime))

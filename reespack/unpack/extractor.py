@@ -15,7 +15,7 @@ import sys
 from reespack.archive.frames import Frame, decompressed
 from reespack.archive.listing import read_lines
 from reespack.errors import ReespackError
-from reespack.unpack.extract import extract, read_mending
+from reespack.unpack.extract import NewFiles, extract, read_mending
 from reespack.unpack.stream import TarStream
 
 __all__ = ["main"]
@@ -35,19 +35,19 @@ def main() -> None:
 
 
 def _work(task: dict[str, str | int | bool]) -> None:
-    root = str(task["root"])
+    files = NewFiles(str(task["root"]), int(task["mtime"]))
     prefix, placeholders = os.fsencode(str(task["prefix"])), str(task["placeholders"]).encode()
     mending = read_mending(placeholders, prefix)
     with open(str(task["archive"]), "rb") as file:  # noqa: PTH123 - pathlib takes long to import
         for line in sys.stdin.buffer:
             given, length = json.loads(line)
             members = read_lines(sys.stdin.buffer.read(length))
-            frames = (Frame(offset=a, length=b, form=c, size=d) for a, b, c, d in given)
+            frames = map(Frame._make, given)
             stream = TarStream(decompressed(file.fileno(), frame) for frame in frames)
             stream.mtime = int(task["mtime"])
-            extract(stream, members, root, mending, lambda _: None, sums=bool(task["sums"]))
+            extract(stream, members, files, mending, lambda _: None, sums=bool(task["sums"]))
             stream.require_end(0)
-            _answer({"done": sum(member.size for member in members)})
+            _answer({"done": len(given)})
 
 
 def _answer(answer: dict[str, object]) -> None:

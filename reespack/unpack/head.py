@@ -3,43 +3,55 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reespack.archive import MANIFEST
+from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import PLACEHOLDERS
 from reespack.archive.header import padding
-from reespack.archive.listing import Member
+from reespack.archive.listing import checked_members
 from reespack.errors import UnpackError, VerificationError
 from reespack.files import sha256_bytes
+from reespack.unpack.decompressing import blocks
 from reespack.unpack.extract import Mending, read_mending
-from reespack.unpack.stream import TarStream, blocks, read_listing, read_unlisted, require_header
+from reespack.unpack.stream import TarStream, read_unlisted, require_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["PLACEHOLDERS_MEMBER", "Head", "open_stream", "read_head"]
+    from reespack.archive.listing import Member
 
-PLACEHOLDERS_MEMBER = Member(PLACEHOLDERS, "0644", 0, "-")
+__all__ = ["Head", "open_stream", "read_head"]
+
 _FIRST = ("share", "share/reespack", PLACEHOLDERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """The manifest and the listing as they are, what they say, and where prefixes belong."""
+    """The manifest and the listing as they are, and where prefixes belong.
+
+    `first` are the members that have been read with the head; `body` yields the others, once, each
+    checked only then: others can begin with the first thousand while there are twenty to come.
+    """
 
     manifest: bytes
     listing: bytes
-    members: tuple[Member, ...]
     placeholders: bytes
     mending: Mending
+    first: tuple[Member, ...]
+    body: Iterator[Member]
 
     @property
-    def body(self) -> tuple[Member, ...]:
-        """The members that have not been read with the head."""
-        return self.members[len(_FIRST) :]
+    def files(self) -> tuple[tuple[str, bytes], ...]:
+        """The files that have been read with the head."""
+        return (
+            (MANIFEST, self.manifest),
+            (LISTING, self.listing),
+            (PLACEHOLDERS, self.placeholders),
+        )
 
 
 @contextlib.contextmanager
@@ -56,12 +68,14 @@ def open_stream(archive: Path) -> Iterator[TarStream]:
 def read_head(stream: TarStream, prefix: bytes) -> Head:
     """Read up to the placeholders; raise UnpackError when `prefix` does not fit into them."""
     manifest = read_unlisted(stream, MANIFEST)
-    listing, members = read_listing(stream)
-    if tuple(member.path for member in members[: len(_FIRST)]) != _FIRST:
+    listing = read_unlisted(stream, LISTING)
+    members = checked_members(listing)
+    first = tuple(itertools.islice(members, len(_FIRST)))
+    if tuple(member.path for member in first) != _FIRST:
         raise UnpackError(f"the archive's listing does not begin with {', '.join(_FIRST)}")
-    for member in members[: len(_FIRST)]:
+    for member in first:
         require_header(stream, member)
-    member = members[len(_FIRST) - 1]
+    member = first[-1]
     content = bytes(stream.take(member.size))
     stream.take(padding(member.size))
     if sha256_bytes(content) != member.value:
@@ -69,7 +83,8 @@ def read_head(stream: TarStream, prefix: bytes) -> Head:
     return Head(
         manifest=manifest,
         listing=listing,
-        members=members,
         placeholders=content,
         mending=read_mending(content, prefix),
+        first=first,
+        body=members,
     )

@@ -8,6 +8,7 @@ what they are told is little more than numbers (see `extractor`).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -20,15 +21,19 @@ from typing import TYPE_CHECKING, Any
 from reespack import errors
 from reespack.archive.frames import Frame, find_frames, form_of
 from reespack.archive.header import END, member_size
-from reespack.errors import ReespackError, UnpackError
+from reespack.errors import ReespackError, UnpackError, VerificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from reespack.archive.listing import Member
     from reespack.unpack.head import Head
 
-__all__ = ["Extractors", "Range", "Task", "extractors", "split"]
+__all__ = ["Extractors", "Range", "Task", "extractors"]
+
+_HEAD_FRAMES = 2
+"""The manifest's, and that of the lists."""
 
 _BYTES = 24 << 20
 _FILES = 1000
@@ -51,8 +56,7 @@ class Range:
 
     def encoded(self) -> bytes:
         """Return it as a process reads it."""
-        frames = [[frame.offset, frame.length, frame.form, frame.size] for frame in self.frames]
-        return json.dumps([frames, len(self.lines)]).encode() + b"\n" + self.lines
+        return json.dumps([self.frames, len(self.lines)]).encode() + b"\n" + self.lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,7 @@ class Task:
 def extractors(archive: Path, *, threads: int) -> Iterator[Extractors]:
     """Yield processes that wait for something to do; at the end none of them is left."""
     frames = find_frames(archive, form_of(archive)) if threads > 1 else ()
-    count = min(threads, len(frames) - 2)
+    count = min(threads, len(frames) - _HEAD_FRAMES)
     if count < 2 or sum(frame.size for frame in frames) < _SMALLEST:  # noqa: PLR2004 - one is this
         count = 0
     found = Extractors(frames, [])
@@ -122,9 +126,29 @@ class Extractors:
             with contextlib.suppress(BrokenPipeError):
                 process.communicate()
 
-    def extract(self, task: Task, ranges: Sequence[Range], advance: Callable[[int], None]) -> None:
-        """Have the files of all ranges written; raise what the first process to fail says."""
-        queue = iter(ranges)
+    def fit(self, start: int) -> bool:
+        """Say whether there are processes, and frames for them that begin at `start`.
+
+        Another program's frames may be cut anywhere.
+        """
+        return bool(self.processes) and start == sum(
+            frame.size for frame in self.frames[:_HEAD_FRAMES]
+        )
+
+    @property
+    def size(self) -> int:
+        """How many bytes of tar there are to do."""
+        return sum(frame.size for frame in self.frames[_HEAD_FRAMES:])
+
+    def extract(self, task: Task, advance: Callable[[int], None]) -> list[Member]:
+        """Have all files of the body written, and return its members.
+
+        Raises what the first process to fail says, or what is wrong with a member.
+        """
+        body: list[Member] = []
+        lines = task.head.listing.split(b"\n")[len(task.head.first) :]
+        start = sum(frame.size for frame in self.frames[:_HEAD_FRAMES])
+        queue = _ranges(self.frames, start, _noted(task.head.body, body), lines)
         lock = threading.Lock()
         failed = threading.Event()
 
@@ -148,40 +172,45 @@ class Extractors:
                 failed.set()
                 self.end()
                 raise
+        return body
 
 
-def split(frames: tuple[Frame, ...], head: Head) -> tuple[Range, ...]:
-    """Cut the archive where a frame begins with a member; empty when that cannot be.
-
-    Also when its index and its listing do not agree: reading it in order finds out why.
-    """
-    place = sum(frame.size for frame in frames[:2])  # the manifest's, and the lists'
-    starts = {}
-    for number, member in enumerate(head.body, start=len(head.members) - len(head.body)):
-        starts[place] = number
-        place += member_size(member)
-    starts[place] = len(head.members)
-    if sum(frame.size for frame in frames) < place + len(END):
-        return ()
-    return tuple(_ranges(frames, head.listing.split(b"\n"), starts))
+def _noted(members: Iterable[Member], found: list[Member]) -> Iterator[Member]:
+    for member in members:
+        found.append(member)
+        yield member
 
 
 def _ranges(
-    frames: tuple[Frame, ...], lines: list[bytes], starts: dict[int, int]
+    frames: Sequence[Frame], start: int, body: Iterable[Member], lines: Sequence[bytes]
 ) -> Iterator[Range]:
-    place = begin = sum(frame.size for frame in frames[:2])
-    first, end = 2, max(starts)
-    for number, frame in enumerate(frames[2:], start=2):
-        place += frame.size
-        last = number == len(frames) - 1  # what ends a tar file is in it
-        member = starts[end] if last else starts.get(place)
-        if member is None:
-            continue
-        if last or place - begin >= _BYTES or member - starts[begin] >= _FILES:
-            yield Range(
-                frames[first : number + 1], b"\n".join([*lines[starts[begin] : member], b""])
-            )
-            first, begin = number + 1, place
+    """Cut the archive where a frame begins with a member; `lines` are those of `body`.
+
+    `start` is how many bytes of tar stand before them, in the first two frames. Raises
+    VerificationError when the archive's index and its listing do not agree.
+    """
+    ends = list(itertools.accumulate(frame.size for frame in frames))
+    place = begin = start
+    frame = first_frame = _HEAD_FRAMES
+    first_line = line = 0
+    for line, member in enumerate(body, start=1):
+        place += member_size(member)
+        while frame < len(ends) and ends[frame] < place:
+            frame += 1
+        enough = place - begin >= _BYTES or line - first_line >= _FILES
+        if enough and frame < len(ends) - 1 and ends[frame] == place:
+            frame += 1
+            yield Range(tuple(frames[first_frame:frame]), _joined(lines[first_line:line]))
+            first_frame, first_line, begin = frame, line, place
+    if ends[-1] < place + len(END):
+        raise VerificationError(
+            "the archive's index does not fit its listing", hint="fetch or build it again"
+        )
+    yield Range(tuple(frames[first_frame:]), _joined(lines[first_line:line]))
+
+
+def _joined(lines: Sequence[bytes]) -> bytes:
+    return b"\n".join([*lines, b""])
 
 
 def _converse(
@@ -198,7 +227,7 @@ def _converse(
             answer = json.loads(process.stdout.readline() if process.stdout else b"")
             if "done" not in answer:
                 raise _error(answer)
-            advance(answer["done"])
+            advance(sum(frame.size for frame in given.frames))
     except (BrokenPipeError, json.JSONDecodeError) as error:
         raise UnpackError("a process for unpacking ended too early", hint="try again") from error
 

@@ -15,8 +15,8 @@ from reespack.archive.listing import parse_listing
 from reespack.errors import UnpackError, VerificationError
 from reespack.files import sha256_file, temporary_folder, walk
 from reespack.process import run
+from reespack.unpack.checking import Damage
 from reespack.unpack.extract import read_mending
-from reespack.unpack.verify import Damage
 
 if TYPE_CHECKING:
     from reespack.archive.listing import Member

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from reespack.archive import LISTING, MANIFEST
 from reespack.archive.frames import form_of
 from reespack.archive.header import END, header, padding
+from reespack.archive.listing import parse_listing
 from reespack.errors import UnpackError, VerificationError
 from reespack.files import sha256_bytes, sha256_file
-from reespack.unpack.stream import TarStream, blocks, read_listing, read_unlisted
+from reespack.unpack.decompressing import blocks
+from reespack.unpack.stream import TarStream, read_unlisted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,7 +117,8 @@ def _look_through(
         frames: list[str] = []
         stream = TarStream(blocks(archive, pool, workers + 1, damaged=frames))
         manifest = read_unlisted(stream, MANIFEST)
-        listing, members = read_listing(stream)
+        listing = read_unlisted(stream, LISTING)
+        members = parse_listing(listing)
         for number, member in enumerate(members):
             try:
                 problem = _problem(stream, member)
@@ -138,8 +141,7 @@ def _look_through(
 
 def _problem(stream: TarStream, member: Member) -> str | None:
     """Return what is wrong with the next member, having passed over it."""
-    expected = header(member, stream.mtime)
-    same = bytes(stream.take(len(expected))) == expected
+    same = stream.passes(header(member, stream.mtime))
     digest = hashlib.sha256()
     left = member.size
     while left:
