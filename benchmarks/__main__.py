@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -31,6 +32,13 @@ def main() -> int:
         print("\n".join(claim.name for each in experiments for claim in each.claims))
         return 0
     folder = Path(os.environ.get("REESPACK_BENCH_FOLDER", TOP / ".cache" / "bench")).absolute()
+    chosen = [claim.name for each in experiments for claim in each.claims]
+    needed = _room_for([name for name in chosen if pattern.search(name)])
+    folder.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(folder).free) < needed:
+        _say(f"{needed >> 30} GB are needed in {folder}, and there are {free >> 30}")
+        _say("make room, name another folder in REESPACK_BENCH_FOLDER, or choose other --rows")
+        return 2
     ground = Ground(folder, say=_say)
     rows: list[Row] = []
     samples: dict[str, dict[str, Samples]] = {}
@@ -64,6 +72,13 @@ def main() -> int:
     target = write_results(rows, samples, about=about)
     print(f"every run is in {os.path.relpath(target)}")
     return 0 if all(row.passed for row in rows) else 1
+
+
+def _room_for(rows: list[str]) -> int:
+    """Return how many bytes the rows take at most; folders stay until an experiment is over."""
+    if any(re.match(r"(exec|run\.sh)-\d+\[large", row) for row in rows):
+        return 60 << 30
+    return (40 if any("large" in row for row in rows) else 20) << 30
 
 
 def _arguments() -> argparse.Namespace:

@@ -17,7 +17,7 @@ __all__ = ["Compression", "compression"]
 MOST_THREADS = 16
 """More would not be faster, since one thread reads, and would need more than 400 MB."""
 
-_WAITING = 8
+_WAITING = 6
 """Blocks that wait for a thread, so that none waits for the reader, and the end is not lonely."""
 
 _MOST_BLOCKS = 19
