@@ -76,9 +76,7 @@ def main() -> int:
 
 def _room_for(rows: list[str]) -> int:
     """Return how many bytes the rows take at most; folders stay until an experiment is over."""
-    if any(re.match(r"(exec|run\.sh)-\d+\[large", row) for row in rows):
-        return 60 << 30
-    return (40 if any("large" in row for row in rows) else 20) << 30
+    return (60 if any("large" in row for row in rows) else 25) << 30
 
 
 def _arguments() -> argparse.Namespace:

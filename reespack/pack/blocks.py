@@ -102,7 +102,7 @@ class Blocks:
     _bundle: FileIO | None = None
     _large: deque[tuple[Source, int]] = field(default_factory=deque)
     _waiting: int = 0
-    _source: Source | None = None
+    _reading: str = ""
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks; raise PackError for a file that cannot be read.
@@ -113,8 +113,7 @@ class Blocks:
         try:
             yield from self._read()
         except OSError as error:
-            name = self._source.path if self._source else "a file"
-            raise PackError(f"{name} cannot be read: {error.strerror}") from error
+            raise PackError(f"{self._reading} cannot be read: {error.strerror}") from error
         finally:
             self._close_bundle()
         yield from self._flush()
@@ -135,7 +134,7 @@ class Blocks:
             if source.change:
                 rewritten.append(source)
                 continue
-            self._source = source
+            self._reading = source.path
             if not self._add_small(source):
                 yield from self._add(source)
             if self._block.length >= self._enough:
@@ -145,7 +144,7 @@ class Blocks:
         while self._large:
             yield from self._add_large()
         for source in rewritten:
-            self._source = source
+            self._reading = source.path
             yield from self._add_file(source)
             if self._block.length >= self._enough:
                 yield from self._flush()
@@ -273,7 +272,7 @@ class Blocks:
     def _add_large(self) -> Iterator[Block]:
         """Add the file that has waited longest; the prefix is not in it."""
         source, size = self._large.popleft()
-        self._source = source
+        self._reading = source.path
         self._waiting -= size
         with open(source.file, "rb", buffering=0) as file:  # noqa: PTH123 - names are strings here
             yield from self._add_pieces(source, size, file.readinto)

@@ -131,9 +131,11 @@ class Extractors:
 
         Another program's frames may be cut anywhere.
         """
-        return bool(self.processes) and start == sum(
-            frame.size for frame in self.frames[:_HEAD_FRAMES]
-        )
+        return bool(self.processes) and start == self._start
+
+    @property
+    def _start(self) -> int:
+        return sum(frame.size for frame in self.frames[:_HEAD_FRAMES])
 
     @property
     def size(self) -> int:
@@ -147,8 +149,7 @@ class Extractors:
         """
         body: list[Member] = []
         lines = task.head.listing.split(b"\n")[len(task.head.first) :]
-        start = sum(frame.size for frame in self.frames[:_HEAD_FRAMES])
-        queue = _ranges(self.frames, start, _noted(task.head.body, body), lines)
+        queue = _ranges(self.frames, self._start, _noted(task.head.body, body), lines)
         lock = threading.Lock()
         failed = threading.Event()
 

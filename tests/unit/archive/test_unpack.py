@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,9 +22,6 @@ from reespack.pack import blocks
 from reespack.unpack import processes, read_manifest, unpack, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from reespack.model import Archive, Prefix
 
     Pack = Callable[..., Archive]
@@ -273,8 +275,23 @@ def test_what_is_no_archive(tmp_path: Path, prefix: Prefix) -> None:
 FINE = Member("fine", "0644", 4, sha256_bytes(b"fine"))
 
 
-def forge(
-    path: Path, listed: list[Member], inside: list[tuple[Member, bytes]] | None = None
+Forge = Callable[..., Path]
+
+
+@pytest.fixture(params=["one frame", "a frame each"])
+def forge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Forge:
+    """Write an archive, also one for several processes."""
+    for name in ("_SMALLEST", "_BYTES", "_FILES"):
+        monkeypatch.setattr(processes, name, 1)
+    return partial(forged, in_frames=request.param != "one frame")
+
+
+def forged(
+    path: Path,
+    listed: list[Member],
+    inside: list[tuple[Member, bytes]] | None = None,
+    *,
+    in_frames: bool,
 ) -> Path:
     """Write an archive whose listing and members are whatever is asked for."""
     content = b'{"placeholders": [], "files": []}'
@@ -288,8 +305,15 @@ def forge(
         *((member, content if member is table else b"") for member in head),
         *(inside if inside is not None else [(m, b"fine" if m.size else b"") for m in listed]),
     ]
-    tar = b"".join(header(member, 0) + data + bytes(padding(len(data))) for member, data in members)
-    path.write_bytes(ZstdCodec().compress(tar + END))
+    tar = [header(member, 0) + data + bytes(padding(len(data))) for member, data in members]
+    tar = [tar[0], b"".join(tar[1:5]), *tar[5:], END]  # the manifest, the lists, and the rest
+    codec = ZstdCodec()
+    if in_frames:
+        frames = [codec.compress(part) for part in tar]
+        sizes = [(len(frame), len(part)) for frame, part in zip(frames, tar, strict=True)]
+        path.write_bytes(b"".join(frames) + codec.index(sizes))
+    else:
+        path.write_bytes(codec.compress(b"".join(tar)))
     return path
 
 
@@ -312,8 +336,11 @@ def forge(
         [Member("nul\0", "dir", 0, "-")],
     ],
 )
-def test_a_listing_that_leads_out_is_refused(tmp_path: Path, listed: list[Member]) -> None:
-    archive = forge(tmp_path / "evil.tar.zst", listed)
+def test_a_listing_that_leads_out_is_refused(
+    tmp_path: Path, forge: Forge, listed: list[Member]
+) -> None:
+    good = [Member(f"good{number}", "0644", 4, FINE.value) for number in range(3)]
+    archive = forge(tmp_path / "evil.tar.zst", [*good, *listed])
     with pytest.raises(UnpackError):
         unpack(archive, tmp_path / "deep/x", threads=2)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "evil.tar.zst"]
@@ -331,7 +358,7 @@ def test_a_listing_that_leads_out_is_refused(tmp_path: Path, listed: list[Member
     ],
 )
 def test_members_that_are_not_as_listed_are_refused(
-    tmp_path: Path, inside: list[tuple[Member, bytes]]
+    tmp_path: Path, forge: Forge, inside: list[tuple[Member, bytes]]
 ) -> None:
     archive = forge(tmp_path / "evil.tar.zst", [FINE], inside)
     with pytest.raises(VerificationError):
@@ -339,11 +366,56 @@ def test_members_that_are_not_as_listed_are_refused(
     assert not (tmp_path / "x").exists()
 
 
-def test_the_forged_archive_is_otherwise_a_good_one(tmp_path: Path) -> None:
+def test_the_forged_archive_is_otherwise_a_good_one(tmp_path: Path, forge: Forge) -> None:
     archive = forge(tmp_path / "good.tar.zst", [FINE, Member("out", "outside", 0, "/etc/hosts")])
     root = unpack(archive, tmp_path / "x", threads=2).path
     assert (root / "fine").read_text() == "fine"
     assert (root / "out").is_symlink()
+
+
+def test_an_index_that_does_not_fit_the_listing_is_refused(
+    tmp_path: Path, many_frames: Path
+) -> None:
+    frames = find_frames(many_frames, "zst")
+    with many_frames.open("r+b") as file:
+        file.seek(-9 - 8, 2)  # the last entry, before the footer
+        entry = file.read(8)
+        assert entry == struct.pack("<II", frames[-1].length, len(END))
+        file.seek(-8, 1)
+        file.write(struct.pack("<II", frames[-1].length, 1))
+    with pytest.raises(VerificationError, match="does not fit its listing"):
+        unpack(many_frames, tmp_path / "x", threads=3)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("size", [512, 1000, 5000])
+def test_frames_that_another_program_cut(
+    tmp_path: Path, many_frames: Path, tree: Tree, size: int
+) -> None:
+    tar = b"".join(plain(many_frames, "zst"))
+    parts = [tar[place : place + size] for place in range(0, len(tar), size)]
+    codec = ZstdCodec()
+    frames = [codec.compress(part) for part in parts]
+    sizes = [(len(frame), len(part)) for frame, part in zip(frames, parts, strict=True)]
+    again = tmp_path / "again.tar.zst"
+    again.write_bytes(b"".join(frames) + codec.index(sizes))
+    assert len(find_frames(again, "zst")) == len(parts)
+    place = tmp_path / "x"
+    unpack(again, place, threads=3)
+    seen = tree(place)
+    place.rename(tmp_path / "y")
+    unpack(many_frames, place, threads=1)
+    assert tree(place) == seen
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o002])
+def test_modes_do_not_depend_on_the_umask(tmp_path: Path, many_frames: Path, umask: int) -> None:
+    for threads in ("1", "3"):
+        words = ["unpack", "-q", "--threads", threads, many_frames, tmp_path / threads]
+        command = [sys.executable, "-m", "reespack", *words]
+        subprocess.run(command, check=True, umask=umask, stdout=subprocess.DEVNULL)
+        modes = {path.stat().st_mode & 0o777 for path in (tmp_path / threads / "lib").iterdir()}
+        assert modes == {0o644, 0o755}
 
 
 def test_a_frame_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
