@@ -34,6 +34,7 @@ __all__ = [
     "LockfileInput",
     "Note",
     "Origin",
+    "PackedFrame",
     "PipOptions",
     "PipRequirement",
     "PlatformLock",
@@ -426,11 +427,26 @@ class Bytecode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackedFrame:
+    """A piece of an archive that another one may hold as well.
+
+    `key` is a digest of everything that decides its bytes: members and compressor. They lie at
+    `offset` in the archive, are `length` bytes, and have the sum `sha256`.
+    """
+
+    key: str
+    offset: int
+    length: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
     """A packed environment.
 
     `size` is the archive's, `unpacked_size` and `files` those of what is in it, in bytes and
     members that are not folders. `tree_digest` is a digest over path, mode and content of all.
+    `frames` are those that a later archive can take over; empty where that is not known.
     """
 
     path: Path
@@ -440,3 +456,4 @@ class Archive:
     unpacked_size: int
     files: int
     tree_digest: str
+    frames: tuple[PackedFrame, ...] = ()

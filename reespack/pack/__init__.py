@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import functools
+import itertools
 import os
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import PLACEHOLDERS
@@ -15,11 +16,12 @@ from reespack.archive.header import END
 from reespack.archive.listing import Member, format_listing
 from reespack.errors import PackError
 from reespack.files import sha256_bytes, temporary_beside
-from reespack.model import Archive, Note
+from reespack.model import Archive, Note, PackedFrame
 from reespack.pack.blocks import Blocks, StaleBytecode, member_bytes
 from reespack.pack.collect import collect, owning_wheel
 from reespack.pack.compressing import compression
 from reespack.pack.conda_meta import read_conda_meta
+from reespack.pack.earlier import EarlierFrames
 from reespack.pack.headed import HeadedFile
 from reespack.pack.prefixes import BuildPrefix, PlaceholderTable
 from reespack.progress import QUIET
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reespack.model import Bytecode, Prefix
+    from reespack.pack.block import Block
     from reespack.pack.collect import Collection
     from reespack.pack.compressing import Compression
     from reespack.pack.conda_meta import Installed
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Contents", "bringer", "pack"]
 
+_Made = TypeVar("_Made")
 Format = Literal["tar.zst", "tar.gz", "squashfs"]
 _HEAD_FOLDERS = ("share", "share/reespack")
 
@@ -66,12 +70,14 @@ def pack(  # noqa: PLR0913 - the phase's input, its output, and what it is made 
     mtime: int,
     threads: int,
     bytecode: Sequence[Bytecode] = (),
+    earlier: EarlierFrames | None = None,
     progress: Progress = QUIET,
 ) -> Archive:
     """Write the archive of a prefix to `target`, whole or not at all.
 
     Of all bytecode, only `bytecode` goes in. `describe` returns the manifest, which becomes the
-    first member; `mtime` (seconds since the epoch) is every member's time. Raises PackError, and
+    first member; `mtime` (seconds since the epoch) is every member's time. Frames that archives in
+    `earlier` have are taken from there, and the bytes are the same. Raises PackError, and
     LeftoverPrefixError when the prefix's path stays in a file where it cannot be mended later.
     """
     while True:
@@ -82,7 +88,7 @@ def pack(  # noqa: PLR0913 - the phase's input, its output, and what it is made 
             if format == "squashfs":
                 archive = _pack_squashfs(job, target)
             else:
-                archive = _pack_tar(job, target, format)
+                archive = _pack_tar(job, target, format, earlier or EarlierFrames())
         except StaleBytecode as stale:
             # Rare: a script changed a package's file when that was installed.
             bytecode = [one for one in bytecode if one.source not in stale.sources]
@@ -116,23 +122,54 @@ class _Head:
     contents: Contents
 
 
-def _pack_tar(job: _Job, target: Path, form: Literal["tar.zst", "tar.gz"]) -> Archive:
+def _pack_tar(
+    job: _Job, target: Path, form: Literal["tar.zst", "tar.gz"], earlier: EarlierFrames
+) -> Archive:
     codec: Codec = ZstdCodec() if form == "tar.zst" else GzipCodec()
+    make = functools.partial(_frame, codec, earlier)
+    body: list[_Frame] = []
     room = _head_room(job.collection)
     with temporary_beside(target) as temporary, temporary.open("r+b") as file:
         # "w+b" would truncate it, and ext4 writes what was truncated to the disk when it is closed.
         archive = HeadedFile(file, room if codec.gap(room) else 0)
-        with compression(codec.compress, job.threads) as work:
-            head = _read(job, work, archive.append)
+
+        def append(frame: _Frame) -> None:
+            body.append(frame._replace(content=b""))
+            archive.append(frame.content, frame.plain)
+
+        with compression(make, job.threads) as work:
+            head = _read(job, work, append, seed=f"{codec.identity} {job.mtime}".encode())
             # From here on nothing is read: this thread hashes while others compress what is left.
             first = [(codec.compress(part), len(part)) for part in (head.manifest, head.lists)]
             archive.put_head(first, codec.gap)
-            for frame, length in work.rest():
-                archive.append(frame, length)
+            for frame in work.rest():
+                append(frame)
+        ends = list(itertools.accumulate(length for length, _ in archive.sizes))[-len(body) :]
         archive.append(codec.compress(END), len(END))
         archive.end(codec.index(archive.sizes))
         sha256, size = archive.finish()
-    return _archive(target, form, sha256, size, head.contents)
+    frames = tuple(
+        PackedFrame(
+            key=frame.key, offset=end - frame.length, length=frame.length, sha256=frame.sha256
+        )
+        for frame, end in zip(body, ends, strict=True)
+    )
+    return _archive(target, form, sha256, size, head.contents, frames)
+
+
+class _Frame(NamedTuple):
+    """A frame that was made of a block; `length` is its own in bytes, `plain` the block's."""
+
+    content: bytes
+    plain: int
+    key: str
+    length: int
+    sha256: str
+
+
+def _frame(codec: Codec, earlier: EarlierFrames, block: Block) -> _Frame:
+    content = earlier.find(block.key) or codec.compress(block.content())
+    return _Frame(content, block.length, block.key, len(content), sha256_bytes(content))
 
 
 def _head_room(collection: Collection) -> int:
@@ -150,9 +187,9 @@ def _pack_squashfs(job: _Job, target: Path) -> Archive:
     from reespack.pack.squashfs import make_squashfs
 
     def write(file: IO[bytes]) -> Contents:
-        with compression(bytes, job.threads) as work:
-            head = _read(job, work, lambda block, _: file.write(block))
-            for block, _ in work.rest():
+        with compression(lambda block: bytes(block.content()), job.threads) as work:
+            head = _read(job, work, file.write)
+            for block in work.rest():
                 file.write(block)
         file.write(head.manifest + head.lists + END)
         return head.contents
@@ -161,10 +198,13 @@ def _pack_squashfs(job: _Job, target: Path) -> Archive:
     return _archive(target, "squashfs", sha256, size, contents)
 
 
-def _read(job: _Job, work: Compression, append: Callable[[bytes, int], object]) -> _Head:
+def _read(
+    job: _Job, work: Compression[_Made], append: Callable[[_Made], object], *, seed: bytes = b""
+) -> _Head:
     """Read all members but the first; return those, which name all the others.
 
-    `append` takes the frames (and their plain lengths) but for the last, which are in work.
+    `append` takes what work made of them but for the last, which are still in work. `seed` is what
+    the blocks' keys depend on beside what is in them.
     """
     table = PlaceholderTable()
     sources = [source for source in job.collection.sources if source.path not in _HEAD_FOLDERS]
@@ -174,12 +214,13 @@ def _read(job: _Job, work: Compression, append: Callable[[bytes, int], object]) 
             prefix=BuildPrefix(job.prefix.path, table),
             installed=job.installed,
             mtime=job.mtime,
+            seed=seed,
             advance=advance,
             owner=functools.partial(_bringer, job.prefix, job.installed),
         )
-        for frame, length in work.frames(blocks):
-            append(frame, length)
-    return _head(job, blocks.members, table)
+        for made in work.frames(blocks):
+            append(made)
+    return _head(job, blocks, table)
 
 
 def bringer(prefix: Prefix) -> Callable[[str], str]:
@@ -197,12 +238,13 @@ def _bringer(prefix: Prefix, installed: Installed, path: str) -> str:
     return installed.owners.get(path) or owning_wheel(prefix.path, path) or "of no package"
 
 
-def _head(job: _Job, members: list[Member], table: PlaceholderTable) -> _Head:
+def _head(job: _Job, blocks: Blocks, table: PlaceholderTable) -> _Head:
     content = table.encoded()
     placeholders = Member(PLACEHOLDERS, "0644", len(content), sha256_bytes(content))
     folders = [Member(path, "dir", 0, "-") for path in _HEAD_FOLDERS]
-    listed = [*folders, placeholders, *members]
-    listing = format_listing(listed)
+    first = [*folders, placeholders]
+    listed = [*first, *blocks.members]
+    listing = b"".join((format_listing(first), *blocks.listing))
     contents = Contents(
         unpacked_size=sum(member.size for member in listed),
         files=sum(member.kind != "dir" for member in listed),
@@ -224,7 +266,14 @@ def _unlisted(path: str, content: bytes, mtime: int) -> bytes:
     return member_bytes(Member(path, "0644", len(content), "-"), content, mtime)
 
 
-def _archive(target: Path, form: Format, sha256: str, size: int, contents: Contents) -> Archive:
+def _archive(  # noqa: PLR0913, PLR0917 - what is known of it, from several sides
+    target: Path,
+    form: Format,
+    sha256: str,
+    size: int,
+    contents: Contents,
+    frames: tuple[PackedFrame, ...] = (),
+) -> Archive:
     """Return the value that stands for what was written."""
     return Archive(
         path=target,
@@ -234,6 +283,7 @@ def _archive(target: Path, form: Format, sha256: str, size: int, contents: Conte
         unpacked_size=contents.unpacked_size,
         files=contents.files,
         tree_digest=contents.tree_digest,
+        frames=frames,
     )
 
 

@@ -11,32 +11,28 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import zlib
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reespack.archive import FRAME_SIZE
-from reespack.archive.header import BLOCK, header, header_size, padding
-from reespack.archive.listing import Member
+from reespack.archive.header import header, header_size, padding
+from reespack.archive.listing import Member, format_listing
 from reespack.errors import LeftoverPrefixError, PackError
 from reespack.files import sha256_bytes
+from reespack.pack.block import LARGE, Block
 from reespack.pack.prefixes import Leftover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
-    from io import FileIO
 
     from reespack.model import Bytecode
     from reespack.pack.collect import Source
     from reespack.pack.conda_meta import Installed
     from reespack.pack.prefixes import BuildPrefix
 
-    Buffer = bytes | bytearray | memoryview
-
-__all__ = ["Block", "Blocks", "StaleBytecode", "member_bytes"]
-
-LARGE = FRAME_SIZE // 2
-"""From this many bytes on a file has frames of its own."""
+__all__ = ["Blocks", "StaleBytecode", "member_bytes"]
 
 _FIRST = FRAME_SIZE // 8
 """Bytes in the first block; each of the next ones has twice as many, until they are large enough:
@@ -45,8 +41,8 @@ the sooner there is one, the sooner somebody compresses."""
 MOST_WAITING = 96 << 20
 """Bytes of large files that may be left for later."""
 
-_ROOM = FRAME_SIZE + LARGE + 16 * BLOCK
-_ZEROS = bytes(BLOCK)
+_CUTS = 64
+"""One in so many paths lets a block end before it is full."""
 
 
 class StaleBytecode(Exception):  # noqa: N818 - no error: it is packed again, without
@@ -57,50 +53,31 @@ class StaleBytecode(Exception):  # noqa: N818 - no error: it is packed again, wi
         self.sources = sources
 
 
-class Block:
-    """Room for the tar of one frame, of which `length` bytes are in use."""
-
-    __slots__ = ("buffer", "length", "view")
-
-    def __init__(self) -> None:
-        self.buffer = bytearray(_ROOM)
-        self.view = memoryview(self.buffer)
-        self.length = 0
-
-    def append(self, content: Buffer) -> None:
-        """Put something behind what is there."""
-        end = self.length + len(content)
-        self.buffer[self.length : end] = content
-        self.length = end
-
-    def pad(self, size: int) -> None:
-        """Put the zeros there that follow a member's content of `size` bytes."""
-        self.append(_ZEROS[: padding(size)])
-
-
 @dataclass(slots=True, kw_only=True)
 class Blocks:
     """Iterates over blocks of tar and gathers, on the way, the members that are in them.
 
     Whoever has compressed a block gives it back with `recycle`. `advance` is told how many
-    members have become part of one.
+    members have become part of one. A block's key is a digest over `seed` and what is in it;
+    `listing` has the lines of all members that are in blocks.
     """
 
     sources: Iterable[Source]
     prefix: BuildPrefix
     installed: Installed
     mtime: int
+    seed: bytes
     advance: Callable[[int], None]
     owner: Callable[[str], str]
     members: list[Member] = field(default_factory=list)
+    listing: list[bytes] = field(default_factory=list)
     leftovers: list[tuple[str, str]] = field(default_factory=list)
     _told: int = 0
     _enough: int = _FIRST
     _block: Block = field(default_factory=Block)
     _spare: list[Block] = field(default_factory=list)
     _compiled: list[Bytecode] = field(default_factory=list)
-    _bundle: FileIO | None = None
-    _large: deque[tuple[Source, int]] = field(default_factory=deque)
+    _large: deque[tuple[Source, Member]] = field(default_factory=deque)
     _waiting: int = 0
     _reading: str = ""
 
@@ -114,8 +91,6 @@ class Blocks:
             yield from self._read()
         except OSError as error:
             raise PackError(f"{self._reading} cannot be read: {error.strerror}") from error
-        finally:
-            self._close_bundle()
         yield from self._flush()
         if self.leftovers:
             raise self._leftover_error()
@@ -137,7 +112,7 @@ class Blocks:
             self._reading = source.path
             if not self._add_small(source):
                 yield from self._add(source)
-            if self._block.length >= self._enough:
+            if self._is_full(source.path):
                 yield from self._flush()
             while self._waiting > MOST_WAITING:
                 yield from self._add_large()
@@ -146,18 +121,33 @@ class Blocks:
         for source in rewritten:
             self._reading = source.path
             yield from self._add_file(source)
-            if self._block.length >= self._enough:
+            if self._is_full(source.path):
                 yield from self._flush()
 
     def recycle(self, block: Block) -> None:
         """Take back a block."""
-        block.length = 0
+        block.clear()
         self._spare.append(block)
 
-    def _flush(self) -> Iterator[Block]:
+    def _is_full(self, path: str) -> bool:
+        """Say whether a block is to end behind the member `path`.
+
+        Beyond three quarters, some paths are a good end. So wherever a package more or less shifts
+        the ends of blocks, they soon fall together again, and what follows is the same.
+        """
+        length = self._block.length
+        if 4 * length < 3 * self._enough:
+            return False
+        return length >= self._enough or not zlib.crc32(os.fsencode(path)) % _CUTS
+
+    def _flush(self, part: str = "") -> Iterator[Block]:
+        """Yield what is in the block; `part` says which part of its last member that is."""
         full = self._block
         if full.length:
             self._block = self._spare.pop() if self._spare else Block()
+            lines = format_listing(self.members[self._told :])
+            self.listing.append(lines)
+            full.key = sha256_bytes(b"%b\0%b\0%b" % (self.seed, lines, os.fsencode(part)))
             self.advance(len(self.members) - self._told)
             self._told = len(self.members)
             self._enough = min(2 * self._enough, FRAME_SIZE)
@@ -195,20 +185,13 @@ class Blocks:
         return True
 
     def _add_compiled(self, source: Source, bytecode: Bytecode) -> bool:
-        """Read bytecode into the block: its digest is known, and no prefix can be in it."""
-        if self._bundle is None or self._bundle.name != source.file:
-            self._close_bundle()
-            self._bundle = open(source.file, "rb", buffering=0)  # noqa: PTH123, SIM115 - for a while
+        """Leave room for bytecode: its digest is known, and no prefix can be in it."""
         if bytecode.size >= LARGE:
             return False
-        block = self._block
-        self._head(Member(source.path, source.kind, bytecode.size, bytecode.sha256))
-        place = block.view[block.length : block.length + bytecode.size]
-        if os.preadv(self._bundle.fileno(), [place], bytecode.offset) != bytecode.size:
-            raise PackError(f"{source.file} became shorter while it was packed")
         self._compiled.append(bytecode)
-        block.length += bytecode.size
-        block.pad(bytecode.size)
+        self._head(Member(source.path, source.kind, bytecode.size, bytecode.sha256))
+        self._block.put_off(source.file, bytecode.offset, bytecode.size)
+        self._block.pad(bytecode.size)
         return True
 
     def _add(self, source: Source) -> Iterator[Block]:
@@ -223,11 +206,6 @@ class Blocks:
         """Write a header into the block, and list the member."""
         self._block.append(header(member, self.mtime))
         self.members.append(member)
-
-    def _close_bundle(self) -> None:
-        if self._bundle is not None:
-            self._bundle.close()
-            self._bundle = None
 
     def _require_sources(self) -> None:
         """Raise StaleBytecode if any bytecode is not that of the source that was packed."""
@@ -249,47 +227,54 @@ class Blocks:
 
     def _add_file(self, source: Source) -> Iterator[Block]:
         """Add a file that is large, or that something is changed in."""
+        if source.compiled is not None:
+            one = source.compiled
+            self._compiled.append(one)
+            member = Member(source.path, source.kind, one.size, one.sha256)
+            yield from self._add_pieces(member, source.file, one.offset)
+            return
         with open(source.file, "rb", buffering=0) as file:  # noqa: PTH123 - names are strings here
-            if source.compiled is not None:
-                self._compiled.append(source.compiled)
-                file.seek(source.compiled.offset)
-                yield from self._add_pieces(source, source.compiled.size, file.readinto)
-                return
-            status = os.fstat(file.fileno())
-            size = status.st_size
-            known = source._replace(kind=_kind(status))
-            found = source.change or self._through_env(source) or self._scan(file.readinto)
-            file.seek(0)
-            if found:
+            known = source._replace(kind=_kind(os.fstat(file.fileno())))
+            whole = None
+            if not source.change and not self._through_env(source):
+                whole = self._scan(file.readinto)
+            if whole is None:
+                file.seek(0)
                 content = file.readall()
                 yield from self._add_content(known, self._replaced(source, content))
-            elif size >= LARGE:
-                self._large.append((known, size))
-                self._waiting += size
-            else:
-                yield from self._add_pieces(known, size, file.readinto)
+                return
+        member = Member(source.path, known.kind, *whole)
+        if member.size >= LARGE:
+            self._large.append((source, member))
+            self._waiting += member.size
+        else:
+            yield from self._add_pieces(member, source.file)
 
     def _add_large(self) -> Iterator[Block]:
         """Add the file that has waited longest; the prefix is not in it."""
-        source, size = self._large.popleft()
-        self._reading = source.path
-        self._waiting -= size
-        with open(source.file, "rb", buffering=0) as file:  # noqa: PTH123 - names are strings here
-            yield from self._add_pieces(source, size, file.readinto)
+        source, member = self._large.popleft()
+        self._waiting -= member.size
+        yield from self._add_pieces(member, source.file)
 
-    def _scan(self, read: Callable[[memoryview], int]) -> bool:
-        """Say whether the prefix stands in a file, in pieces that overlap by its length."""
+    def _scan(self, read: Callable[[memoryview], int]) -> tuple[int, str] | None:
+        """Return the size and sha256 of a file; None when the prefix stands in it.
+
+        It is looked for in pieces that overlap by its length.
+        """
         overlap = max(map(len, self.prefix.needles)) * 3
         buffer = bytearray(1 << 20)
-        kept = 0
+        kept = size = 0
+        digest = hashlib.sha256()
         with memoryview(buffer) as view:
             while count := read(view[kept:]):
-                if self.prefix.stands_in(buffer, 0, kept + count):
-                    return True
                 end = kept + count
+                if self.prefix.stands_in(buffer, 0, end):
+                    return None
+                digest.update(view[kept:end])
+                size += count
                 kept = min(overlap, end)
                 view[:kept] = bytes(view[end - kept : end])
-        return False
+        return size, digest.hexdigest()
 
     def _replaced(self, source: Source, content: bytes) -> bytes:
         if source.change:
@@ -302,37 +287,32 @@ class Blocks:
             return content
 
     def _add_content(self, source: Source, content: bytes) -> Iterator[Block]:
-        size = len(content)
-        if size >= LARGE:
-            yield from self._add_pieces(source, size, _reader(content))
+        member = Member(source.path, source.kind, len(content), sha256_bytes(content))
+        if member.size >= LARGE:
+            yield from self._add_pieces(member, content)
             return
-        self._head(Member(source.path, source.kind, size, sha256_bytes(content)))
+        self._head(member)
         self._block.append(content)
-        self._block.pad(size)
+        self._block.pad(member.size)
 
-    def _add_pieces(
-        self, source: Source, size: int, read: Callable[[memoryview], int]
-    ) -> Iterator[Block]:
-        """Add a large file in frames of its own; it may be larger than memory."""
+    def _add_pieces(self, member: Member, content: str | bytes, offset: int = 0) -> Iterator[Block]:
+        """Add a large file in frames of its own; it may be larger than memory.
+
+        `content` is what is in it, or the name of a file that has it at `offset`.
+        """
         yield from self._flush()
-        place = len(self.members)
-        self._head(Member(source.path, source.kind, size, "-"))
-        digest = hashlib.sha256()
-        left = size
-        while left:
-            if self._block.length >= FRAME_SIZE:
-                yield from self._flush()
-            block = self._block
-            piece = block.view[block.length : min(FRAME_SIZE, block.length + left)]
-            count = read(piece)
-            digest.update(piece[:count])
-            if not count:
-                raise PackError(f"{source.path} became shorter while it was packed")
-            block.length += count
-            left -= count
-        self._block.pad(size)
-        self.members[place] = Member(source.path, source.kind, size, digest.hexdigest())
-        yield from self._flush()
+        self._head(member)
+        done = 0
+        while done < member.size:
+            count = min(FRAME_SIZE - self._block.length, member.size - done)
+            if isinstance(content, str):
+                self._block.put_off(content, offset + done, count)
+            else:
+                self._block.append(memoryview(content)[done : done + count])
+            done += count
+            if done == member.size:
+                self._block.pad(member.size)
+            yield from self._flush(f"{member.path}\t{member.value}\t{done - count}\t{count}")
 
     def _leftover_error(self) -> LeftoverPrefixError:
         lines = [f"{path} ({self.owner(path)}): {reason}" for path, reason in self.leftovers]
@@ -348,21 +328,6 @@ class Blocks:
 def _kind(status: os.stat_result) -> str:
     """Return a file's kind, as in the listing."""
     return "0755" if status.st_mode & stat.S_IXUSR else "0644"
-
-
-def _reader(content: bytes) -> Callable[[memoryview], int]:
-    """Return what reads `content` piece by piece, as a file's `readinto` would."""
-    view = memoryview(content)
-    position = 0
-
-    def read(place: memoryview) -> int:
-        nonlocal position
-        piece = view[position : position + len(place)]
-        place[: len(piece)] = piece
-        position += len(piece)
-        return len(piece)
-
-    return read
 
 
 def member_bytes(member: Member, content: bytes, mtime: int) -> bytes:

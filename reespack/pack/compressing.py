@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from reespack.pack.blocks import Block, Blocks
+    from reespack.pack.block import Block
+    from reespack.pack.blocks import Blocks
 
 __all__ = ["Compression", "compression"]
+
+Made = TypeVar("Made")
 
 MOST_THREADS = 16
 """More would not be faster, since one thread reads, and would need more than 400 MB."""
@@ -24,28 +27,25 @@ _MOST_BLOCKS = 19
 """Blocks in memory at once, of 8 MiB or a little more."""
 
 
-class Compression:
-    """The threads that compress, and the frames that are not yet taken from them.
+class Compression(Generic[Made]):
+    """The threads that compress, and what they made that is not yet taken from them.
 
     An exception in a thread is raised where its frame is taken.
     """
 
-    def __init__(
-        self, compress: Callable[[memoryview], bytes], pool: ThreadPoolExecutor, ahead: int
-    ) -> None:
-        self._compress = compress
+    def __init__(self, make: Callable[[Block], Made], pool: ThreadPoolExecutor, ahead: int) -> None:
+        self._make = make
         self._pool = pool
         self._ahead = ahead
-        self._pending: deque[Future[tuple[bytes, int]]] = deque()
+        self._pending: deque[Future[Made]] = deque()
 
-    def frames(self, blocks: Blocks) -> Iterator[tuple[bytes, int]]:
-        """Yield frames, and the lengths of their blocks, until the last block has been read."""
+    def frames(self, blocks: Blocks) -> Iterator[Made]:
+        """Yield what is made of each block, until the last one has been read."""
 
-        def work(block: Block) -> tuple[bytes, int]:
-            length = block.length
-            frame = self._compress(block.view[:length])
+        def work(block: Block) -> Made:
+            made = self._make(block)
             blocks.recycle(block)
-            return frame, length
+            return made
 
         for block in blocks:
             self._pending.append(self._pool.submit(work, block))
@@ -54,18 +54,18 @@ class Compression:
                 if not self._pending:
                     break
 
-    def rest(self) -> Iterator[tuple[bytes, int]]:
-        """Yield the frames that were not ready when the last block had been read."""
+    def rest(self) -> Iterator[Made]:
+        """Yield what was not ready when the last block had been read."""
         while self._pending:
             yield self._pending.popleft().result()
 
 
 @contextlib.contextmanager
-def compression(compress: Callable[[memoryview], bytes], threads: int) -> Iterator[Compression]:
-    """Yield what compresses in `threads` threads; at the end, what nobody took is given up."""
+def compression(make: Callable[[Block], Made], threads: int) -> Iterator[Compression[Made]]:
+    """Yield what calls `make` in `threads` threads; at the end, what nobody took is given up."""
     workers = max(1, min(threads, MOST_THREADS))
     pool = ThreadPoolExecutor(workers)
     try:
-        yield Compression(compress, pool, min(workers + _WAITING, _MOST_BLOCKS))
+        yield Compression(make, pool, min(workers + _WAITING, _MOST_BLOCKS))
     finally:
         pool.shutdown(cancel_futures=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from reespack.archive.listing import Member
     from reespack.model import Archive, Lock, Prefix
     from reespack.pack import Contents
+    from reespack.pack.earlier import EarlierFrames
     from reespack.pipeline.plan import Plan
     from reespack.pipeline.request import BuildOptions
 
@@ -27,6 +28,12 @@ __all__ = ["Made", "make", "make_in"]
 
 PREFIX_LENGTH = 100
 """Characters of the path that an environment is built at, where the cache's own is short enough."""
+
+FRAMES = "frames.json"
+"""What an archive's frames are known by, in the cache: see `reespack.pack.earlier`."""
+
+_ARCHIVES = 8
+"""How many archives are looked into for frames. A repository's last one is rarely further back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +49,18 @@ class Made:
 def make(plan: Plan, lock: Lock, *, key: str, options: BuildOptions) -> Path:
     """Install and pack; return the folder in the cache that holds what came out."""
     with plan.cache.build_folder() as folder:
-        made = make_in(folder, plan, lock, key=key, options=options)
+        made = make_in(folder, plan, lock, key=key, options=options, earlier=_earlier(plan))
         return plan.cache.keep_artifact(key, made.files)
+
+
+def _earlier(plan: Plan) -> EarlierFrames:
+    """Return the frames of the archives that were last made."""
+    from reespack.pack.earlier import EarlierFrames, read_frames
+
+    found = EarlierFrames()
+    for folder in plan.cache.latest_artifacts(_ARCHIVES):
+        found.add(folder / "archive", read_frames(folder / FRAMES))
+    return found
 
 
 def make_in(  # noqa: PLR0913 - what is made, where, and how
@@ -53,13 +70,18 @@ def make_in(  # noqa: PLR0913 - what is made, where, and how
     *,
     key: str,
     options: BuildOptions,
+    earlier: EarlierFrames | None = None,
     amend: Callable[[dict[str, Any], Contents, Prefix], dict[str, Any]] | None = None,
 ) -> Made:
-    """Install and pack in `folder`; `amend` may change the manifest before it is written."""
+    """Install and pack in `folder`; `amend` may change the manifest before it is written.
+
+    What archives in `earlier` have is not compressed again.
+    """
     from reespack.bytecode import compile_sources, with_own_bundles
     from reespack.kernelspec import add_kernelspecs, write_launcher_kernelspec
     from reespack.manifest import make_manifest, manifest_bytes, with_archive
     from reespack.pack import pack
+    from reespack.pack.earlier import frames_document
     from reespack.prefix import make_prefix
 
     economize()
@@ -126,6 +148,7 @@ def make_in(  # noqa: PLR0913 - what is made, where, and how
             mtime=plan.mtime,
             threads=settings.threads,
             bytecode=bytecode,
+            earlier=earlier,
             progress=plan.progress,
         )
     write_atomic(folder / "manifest.json", manifest_bytes(with_archive(embedded, archive)))
@@ -136,7 +159,8 @@ def make_in(  # noqa: PLR0913 - what is made, where, and how
         archive=archive,
         source=resources,
     )
-    names = ("manifest.json", "conda-lock.yml", "kernelspec")
+    write_atomic(folder / FRAMES, frames_document(archive.frames))
+    names = ("manifest.json", "conda-lock.yml", "kernelspec", FRAMES)
     return Made(
         files={"archive": archive.path, **{name: folder / name for name in names}},
         archive=archive,

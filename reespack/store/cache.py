@@ -259,6 +259,18 @@ class Cache:
                 return folder
         return None
 
+    def latest_artifacts(self, most: int) -> tuple[Path, ...]:
+        """Return the folders of the archives that were kept last, the newest first.
+
+        Any of them may be gone by the time it is looked into.
+        """
+        found: list[tuple[float, Path]] = []
+        for root in self._roots():
+            with contextlib.suppress(OSError):
+                folders = [entry for entry in os.scandir(root / "artifacts") if entry.is_dir()]
+                found += ((entry.stat().st_mtime, Path(entry.path)) for entry in folders)
+        return tuple(folder for _, folder in sorted(found, reverse=True)[:most])
+
     def _roots(self) -> tuple[Path, ...]:
         return (self.root,) if self.below is None else (self.root, self.below)
 

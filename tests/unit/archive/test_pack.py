@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from reespack.errors import LeftoverPrefixError, PackError
 from reespack.model import Bytecode, FileChange
+from reespack.pack.earlier import EarlierFrames, frames_document, read_frames
 from reespack.unpack import read_manifest, unpack, verify
 
 if TYPE_CHECKING:
@@ -112,6 +114,13 @@ def test_conda_meta_knows_nothing_of_the_cache(
     ]
 
 
+def _sorted_by(path: str) -> tuple[str, str]:
+    """Return the kind, and the name where that comes before the path, as docs/archive.md says."""
+    name = path.rpartition("/")[2]
+    kind = "so" if ".so" in name else name.rpartition(".")[2] if "." in name[1:] else ""
+    return kind, "" if kind in {"so", "py"} else name
+
+
 def test_modes_owner_time_and_order(tmp_path: Path, prefix: Prefix, pack_it: Pack) -> None:
     (prefix.path / "bin/demo").chmod(0o6711)
     archive = pack_it(prefix, tmp_path / "a.tar.gz", format="tar.gz")
@@ -127,7 +136,13 @@ def test_modes_owner_time_and_order(tmp_path: Path, prefix: Prefix, pack_it: Pac
     ]
     rewritten = ("conda-meta/demo-1.0-0.json", ".dist-info/RECORD")
     rest = [
-        (not member.isdir(), member.name.endswith(rewritten), member.name) for member in members[5:]
+        (
+            not member.isdir(),
+            member.name.endswith(rewritten),
+            not member.isdir() and _sorted_by(member.name),
+            member.name,
+        )
+        for member in members[5:]
     ]
     assert rest == sorted(rest)
     assert {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in members} == {
@@ -147,12 +162,13 @@ def test_large_files_wait_unless_the_prefix_is_in_them(
     size = 5 << 20
     for name in ("a", "b"):
         (prefix.path / f"lib/{name}.bin").write_bytes(bytes(size))
-    (prefix.path / "lib/a.txt").write_bytes(os.fsencode(f"{prefix.path}\n") + b"x" * size)
+    (prefix.path / "lib/a.bix").write_bytes(os.fsencode(f"{prefix.path}\n") + b"x" * size)
     with tarfile.open(pack_it(prefix, tmp_path / "a.tar.gz", format="tar.gz").path) as tar:
         names = [member.name for member in tar.getmembers() if not member.isdir()]
     last = names.index("lib/a.bin")
-    assert names.index("lib/a.txt") < last - 1
-    assert names[last : last + 3] == ["lib/a.bin", "lib/b.bin", "conda-meta/demo-1.0-0.json"]
+    assert names.index("lib/a.bix") < last - 1
+    assert names[last : last + 2] == ["lib/a.bin", "lib/b.bin"]
+    assert names[last + 2].endswith("/RECORD")  # what is rewritten comes last
 
 
 def test_large_files_do_not_wait_forever(
@@ -161,13 +177,12 @@ def test_large_files_do_not_wait_forever(
     monkeypatch.setattr("reespack.pack.blocks.MOST_WAITING", 11 << 20)
     for name in ("a", "b", "c", "d"):
         (prefix.path / f"lib/{name}.bin").write_bytes(bytes(5 << 20))
-        (prefix.path / f"lib/{name}.txt").write_bytes(b"small")
+        (prefix.path / f"lib/{name}1.bin").write_bytes(b"small")
     archive = pack_it(prefix, tmp_path / "a.tar.gz", format="tar.gz")
     with tarfile.open(archive.path) as tar:
         names = [member.name for member in tar.getmembers() if not member.isdir()]
-    in_turn = [name[4:] for name in names if name.startswith("lib/") and name[4] in "abcd"]
-    assert [name for name in in_turn if name[1:] in {".bin", ".txt"}] == [
-        *("a.txt", "b.txt", "a.bin", "c.txt", "b.bin", "d.txt"),
+    assert [name[4:] for name in names if name.endswith(".bin")] == [
+        *("a1.bin", "b1.bin", "a.bin", "c1.bin", "b.bin", "d1.bin"),
         *("c.bin", "d.bin"),
     ]
     unpacked = untar(archive.path, tmp_path / "x")
@@ -201,9 +216,9 @@ def test_leftovers_are_all_named_with_their_owner(
     assert caught.value.detail is not None
     assert [line.split(": ")[0] for line in caught.value.detail.splitlines()] == [
         "bin/pipped (pipped 1.0)",
+        "lib/stripped.bin (of no package)",
         "etc/demo.conf (demo)",
         "lib/cache.pkl (postBuild)",
-        "lib/stripped.bin (of no package)",
     ]
     assert "\n" not in caught.value.message
     assert list(tmp_path.iterdir()) == [tmp_path / "build"]
@@ -371,6 +386,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, {resource.RLIM_INFINITY}))
 from pathlib import Path
 from reespack.errors import PackError
 from reespack.model import PlatformLock, Prefix
+from reespack.pack.earlier import EarlierFrames, frames_document, read_frames
 from reespack.pack import pack
 prefix = Prefix(path=Path({str(prefix.path)!r}), lock=PlatformLock(platform="linux-64", conda=()))
 try:
@@ -525,8 +541,71 @@ def test_a_packages_twins_stand_together(tmp_path: Path, prefix: Prefix, pack_it
     archive = pack_it(prefix, tmp_path / "a.tar.gz", format="tar.gz")
     with tarfile.open(archive.path) as tar:
         names = [member.name for member in tar if member.isfile()]
-    first = names.index("lib/x/twin.js")
-    assert names[first + 1 : first + 3] == ["share/deep/below/a.js", "share/deep/below/twin.js"]
+    first = names.index("share/deep/below/a.js")
+    assert names[first + 1 : first + 3] == ["lib/x/twin.js", "share/deep/below/twin.js"]
     assert names.index("share/deep/small.js") > first + 2
-    assert names.index("etc/twin.js") < first
+    assert names.index("etc/twin.js") > first + 2
     assert unpack(archive.path, tmp_path / "x", threads=2).files == archive.files
+
+
+def test_earlier_frames_are_taken_over_and_change_nothing(
+    tmp_path: Path, prefix: Prefix, pack_it: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = random.Random(1).randbytes(9 << 20)  # noqa: S311 - no secret
+    (prefix.path / "lib/large.bin").write_bytes(noise)
+    first = pack_it(prefix, tmp_path / "first.tar.zst")
+    content = first.path.read_bytes()
+    for frame in first.frames:
+        piece = content[frame.offset : frame.offset + frame.length]
+        assert hashlib.sha256(piece).hexdigest() == frame.sha256
+    earlier = EarlierFrames()
+    earlier.add(first.path, read_frames(_kept(tmp_path, first)))
+    (prefix.path / "etc/zzz.txt").write_text("new")
+    plain = pack_it(prefix, tmp_path / "plain.tar.zst")
+    asked: list[bool] = []
+    find = EarlierFrames.find
+
+    def noted(self: EarlierFrames, key: str) -> bytes | None:
+        found = find(self, key)
+        asked.append(found is not None)
+        return found
+
+    monkeypatch.setattr(EarlierFrames, "find", noted)
+    again = pack_it(prefix, tmp_path / "again.tar.zst", earlier=earlier)
+    assert asked.count(True) >= 2
+    assert asked.count(False) >= 1
+    assert again.path.read_bytes() == plain.path.read_bytes()
+    assert again.frames == plain.frames
+    # Another time stands in every header, so nothing of it can be taken over.
+    asked.clear()
+    pack_it(prefix, tmp_path / "later.tar.zst", earlier=earlier, mtime=1_700_000_000)
+    assert not any(asked)
+
+
+def test_an_earlier_archive_that_was_altered_or_removed_is_no_harm(
+    tmp_path: Path, prefix: Prefix, pack_it: Pack
+) -> None:
+    first = pack_it(prefix, tmp_path / "first.tar.zst")
+    content = first.path.read_bytes()
+    earlier = EarlierFrames()
+    earlier.add(first.path, first.frames)
+    assert earlier.find(first.frames[0].key)
+    first.path.write_bytes(bytes(len(content)))
+    assert earlier.find(first.frames[0].key) is None
+    assert pack_it(prefix, tmp_path / "2.tar.zst", earlier=earlier).path.read_bytes() == content
+    first.path.unlink()
+    assert earlier.find(first.frames[0].key) is None
+    assert pack_it(prefix, tmp_path / "3.tar.zst", earlier=earlier).path.read_bytes() == content
+
+
+def test_what_is_no_list_of_frames_is_an_empty_one(tmp_path: Path) -> None:
+    assert read_frames(tmp_path / "gone.json") == ()
+    for text in ("", "[]", "{}", '{"format": 2, "frames": []}', '{"format": 1, "frames": [[1]]}'):
+        (tmp_path / "bad.json").write_text(text)
+        assert read_frames(tmp_path / "bad.json") == ()
+
+
+def _kept(folder: Path, archive: Archive) -> Path:
+    path = folder / "frames.json"
+    path.write_bytes(frames_document(archive.frames))
+    return path
