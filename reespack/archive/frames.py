@@ -35,8 +35,8 @@ __all__ = [
 
 ZSTD_LEVEL = 3
 ZSTD_TABLES = {"window_log": 23, "hash_log": 18, "chain_log": 15, "write_checksum": True}
-"""A window as large as a frame, and twice the room for its long matches. Both tables together fit into
-a core's second cache (512 KiB to 2 MiB) more often than larger ones, which make an archive smaller."""
+"""A window as large as a frame, and twice the room for its long matches. Larger tables make an
+archive smaller, and no longer fit into a core's second cache, which is slower."""
 
 GZIP_LEVEL = 6
 LARGEST = 1 << 28
