@@ -144,7 +144,7 @@ def _pack_tar(
             archive.put_head(first, codec.gap)
             for frame in work.rest():
                 append(frame)
-        ends = list(itertools.accumulate(length for length, _ in archive.sizes))[-len(body) :]
+        ends = list(itertools.accumulate(length for length, _ in archive.sizes))
         archive.append(codec.compress(END), len(END))
         archive.end(codec.index(archive.sizes))
         sha256, size = archive.finish()
@@ -152,7 +152,7 @@ def _pack_tar(
         PackedFrame(
             key=frame.key, offset=end - frame.length, length=frame.length, sha256=frame.sha256
         )
-        for frame, end in zip(body, ends, strict=True)
+        for frame, end in zip(body, ends[len(ends) - len(body) :], strict=True)
     )
     return _archive(target, form, sha256, size, head.contents, frames)
 
