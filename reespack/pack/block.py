@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 import os
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.archive import FRAME_SIZE
@@ -39,11 +40,12 @@ class Block:
     compressed. `key` says what is in the block.
     """
 
-    __slots__ = ("buffer", "key", "later", "length", "view")
+    __slots__ = ("_lock", "buffer", "key", "later", "length", "view")
 
     def __init__(self) -> None:
         self.buffer = bytearray(_ROOM)
         self.view = memoryview(self.buffer)
+        self._lock = threading.Lock()
         self.clear()
 
     def clear(self) -> None:
@@ -68,10 +70,19 @@ class Block:
         self.append(_ZEROS[: padding(size)])
 
     def content(self) -> memoryview:
-        """Return all of it, having read what was put off; raise PackError when that is not there.
+        """Return all of it, having read what was put off; raise PackError as `read` does."""
+        self.read()
+        return self.view[: self.length]
+
+    def read(self) -> None:
+        """Read what was put off, if nobody has; raise PackError when it is not there.
 
         May be called from any thread, once the block is full.
         """
+        with self._lock:
+            self._read_all()
+
+    def _read_all(self) -> None:
         file = ""
         try:
             for file, pieces in itertools.groupby(self.later, operator.attrgetter("file")):
@@ -81,7 +92,6 @@ class Block:
         except OSError as error:
             raise PackError(f"{file} cannot be read: {error.strerror}") from error
         self.later = []
-        return self.view[: self.length]
 
     def _read(self, piece: Piece, handle: int) -> None:
         done = 0

@@ -37,10 +37,13 @@ class Compression(Generic[Made]):
         self._make = make
         self._pool = pool
         self._ahead = ahead
-        self._pending: deque[Future[Made]] = deque()
+        self._pending: deque[tuple[Future[Made], Block]] = deque()
 
     def frames(self, blocks: Blocks) -> Iterator[Made]:
-        """Yield what is made of each block, until the last one has been read."""
+        """Yield what is made of each block, until the last one has been read.
+
+        From then on no thread looks at a file that is packed: it may be removed.
+        """
 
         def work(block: Block) -> Made:
             made = self._make(block)
@@ -48,16 +51,18 @@ class Compression(Generic[Made]):
             return made
 
         for block in blocks:
-            self._pending.append(self._pool.submit(work, block))
-            while len(self._pending) > self._ahead or self._pending[0].done():
-                yield self._pending.popleft().result()
+            self._pending.append((self._pool.submit(work, block), block))
+            while len(self._pending) > self._ahead or self._pending[0][0].done():
+                yield self._pending.popleft()[0].result()
                 if not self._pending:
                     break
+        for _, block in self._pending:
+            block.read()
 
     def rest(self) -> Iterator[Made]:
         """Yield what was not ready when the last block had been read."""
         while self._pending:
-            yield self._pending.popleft().result()
+            yield self._pending.popleft()[0].result()
 
 
 @contextlib.contextmanager

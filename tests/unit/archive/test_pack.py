@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reespack.archive.frames import ZstdCodec
 from reespack.errors import LeftoverPrefixError, PackError
 from reespack.model import Bytecode, FileChange
 from reespack.pack.earlier import EarlierFrames, frames_document, read_frames
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reespack.model import Archive, Prefix
+    from reespack.pack import Contents
 
     Pack = Callable[..., Archive]
     Make = Callable[[Path], Prefix]
@@ -546,6 +548,30 @@ def test_a_packages_twins_stand_together(tmp_path: Path, prefix: Prefix, pack_it
     assert names.index("share/deep/small.js") > first + 2
     assert names.index("etc/twin.js") > first + 2
     assert unpack(archive.path, tmp_path / "x", threads=2).files == archive.files
+
+
+def test_the_environment_may_go_as_soon_as_it_is_described(
+    tmp_path: Path, prefix: Prefix, pack_it: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = {name: random.Random(name).randbytes(5 << 20) for name in "abcd"}  # noqa: S311
+    for name, content in contents.items():
+        (prefix.path / f"lib/{name}.bin").write_bytes(content)
+    compress = ZstdCodec.compress
+
+    def slow(self: ZstdCodec, block: bytes) -> bytes:
+        time.sleep(0.05)  # so that blocks wait when the last one has been read
+        return compress(self, block)
+
+    def describe(contents: Contents) -> bytes:
+        shutil.rmtree(prefix.path)
+        return json.dumps({"contents": {"tree_digest": contents.tree_digest}}).encode()
+
+    monkeypatch.setattr(ZstdCodec, "compress", slow)
+    archive = pack_it(prefix, tmp_path / "a.tar.zst", threads=1, describe=describe)
+    assert verify(archive.path).ok
+    target = unpack(archive.path, tmp_path / "x", threads=1).path
+    for name, content in contents.items():
+        assert (target / f"lib/{name}.bin").read_bytes() == content
 
 
 def test_earlier_frames_are_taken_over_and_change_nothing(
