@@ -34,9 +34,14 @@ __all__ = [
 ]
 
 ZSTD_LEVEL = 3
-ZSTD_TABLES = {"window_log": 23, "hash_log": 18, "chain_log": 15, "write_checksum": True}
-"""A window as large as a frame, and twice the room for its long matches. Larger tables make an
-archive smaller, and no longer fit into a core's second cache, which is slower."""
+_SMALL_FILES = {"hash_log": 17, "chain_log": 15}
+_LARGE_FILE = {"hash_log": 18, "chain_log": 17}
+"""Tables for long and for short matches, the logarithms of their numbers of entries. What has many
+words only once gains little from larger ones, and those no longer fit into a core's second cache,
+least of all where two threads share it."""
+
+_ZSTD = {"window_log": 23, "write_checksum": True}
+"""A window as large as a frame."""
 
 GZIP_LEVEL = 6
 LARGEST = 1 << 28
@@ -59,8 +64,11 @@ class Codec(Protocol):
     def identity(self) -> str:
         """Name all that a frame's bytes depend on beside the block."""
 
-    def compress(self, block: Buffer, /) -> bytes:
-        """Compress a block into a frame of its own; may be called from any thread."""
+    def compress(self, block: Buffer, /, *, large_file: bool = False) -> bytes:
+        """Compress a block into a frame of its own; may be called from any thread.
+
+        `large_file` says that it is of a single one; whoever reads the frame need not know.
+        """
 
     def index(self, frames: Sequence[tuple[int, int]], /) -> bytes:
         """Return what follows the last frame; `frames` are (compressed, plain) sizes."""
@@ -81,17 +89,21 @@ class ZstdCodec:
         import zstandard
 
         version = ".".join(map(str, zstandard.ZSTD_VERSION))
-        return f"zstd {version} {ZSTD_LEVEL} {sorted(ZSTD_TABLES.items())}"
+        return f"zstd {version} {ZSTD_LEVEL} {_ZSTD} {_SMALL_FILES} {_LARGE_FILE}"
 
-    def compress(self, block: Buffer) -> bytes:
-        """Compress a block with this thread's own compressor: they cannot be shared."""
+    def compress(self, block: Buffer, *, large_file: bool = False) -> bytes:
+        """Compress a block with this thread's own compressors: they cannot be shared."""
         import zstandard
 
-        compressor = getattr(self._local, "compressor", None)
+        name = "large" if large_file else "small"
+        compressor = getattr(self._local, name, None)
         if compressor is None:
-            parameters = zstandard.ZstdCompressionParameters.from_level(ZSTD_LEVEL, **ZSTD_TABLES)
+            tables = _LARGE_FILE if large_file else _SMALL_FILES
+            parameters = zstandard.ZstdCompressionParameters.from_level(
+                ZSTD_LEVEL, **_ZSTD, **tables
+            )
             compressor = zstandard.ZstdCompressor(compression_params=parameters)
-            self._local.compressor = compressor
+            setattr(self._local, name, compressor)
         result: bytes = compressor.compress(block)
         return result
 
@@ -117,8 +129,8 @@ class GzipCodec:
         """Return the library's version and the level."""
         return f"gzip {zlib.ZLIB_RUNTIME_VERSION} {GZIP_LEVEL}"
 
-    def compress(self, block: Buffer) -> bytes:
-        """Compress a block into a gzip member."""
+    def compress(self, block: Buffer, *, large_file: bool = False) -> bytes:  # noqa: ARG002
+        """Compress a block into a gzip member; it is the same way for all."""
         deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
         content = deflate.compress(block) + deflate.flush()
         trailer = _ENTRY.pack(zlib.crc32(block), len(block) & 0xFFFFFFFF)

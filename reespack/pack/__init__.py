@@ -21,7 +21,6 @@ from reespack.pack.blocks import Blocks, StaleBytecode, member_bytes
 from reespack.pack.collect import collect, owning_wheel
 from reespack.pack.compressing import compression
 from reespack.pack.conda_meta import read_conda_meta
-from reespack.pack.earlier import EarlierFrames
 from reespack.pack.headed import HeadedFile
 from reespack.pack.prefixes import BuildPrefix, PlaceholderTable
 from reespack.progress import QUIET
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from reespack.pack.collect import Collection
     from reespack.pack.compressing import Compression
     from reespack.pack.conda_meta import Installed
+    from reespack.pack.earlier import EarlierFrames
     from reespack.progress import Progress
 
 __all__ = ["Contents", "bringer", "pack"]
@@ -77,27 +77,22 @@ def pack(  # noqa: PLR0913 - the phase's input, its output, and what it is made 
 
     Of all bytecode, only `bytecode` goes in. `describe` returns the manifest, which becomes the
     first member; `mtime` (seconds since the epoch) is every member's time. Frames that archives in
-    `earlier` have are taken from there, and the bytes are the same. Raises PackError, and
+    `earlier` have are taken from there, and the bytes are the same; only where it is given are the
+    archive's own frames told, for their digests take time. Raises PackError, and
     LeftoverPrefixError when the prefix's path stays in a file where it cannot be mended later.
     """
     while True:
         installed = read_conda_meta(prefix.path, {one.source: one.path for one in bytecode})
-        collection = collect(prefix, installed, bytecode)
-        job = _Job(prefix, collection, installed, describe, mtime, threads, progress)
+        job = _Job(prefix, installed, bytecode, describe, mtime, threads, progress)
         try:
             if format == "squashfs":
-                archive = _pack_squashfs(job, target)
-            else:
-                archive = _pack_tar(job, target, format, earlier or EarlierFrames())
+                return _pack_squashfs(job, target)
+            return _pack_tar(job, target, format, earlier)
         except StaleBytecode as stale:
             # Rare: a script changed a package's file when that was installed.
             bytecode = [one for one in bytecode if one.source not in stale.sources]
-            continue
         except OSError as error:
             raise _unwritable(target, error) from error
-        for note in collection.notes:
-            progress.warn(note.message, hint=note.hint)
-        return archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +100,16 @@ class _Job:
     """What is packed, and with what."""
 
     prefix: Prefix
-    collection: Collection
     installed: Installed
+    bytecode: Sequence[Bytecode]
     describe: Callable[[Contents], bytes]
     mtime: int
     threads: int
     progress: Progress
+
+    def collection(self) -> Collection:
+        """Look for all that there is to pack."""
+        return collect(self.prefix, self.installed, self.bytecode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,42 +122,50 @@ class _Head:
 
 
 def _pack_tar(
-    job: _Job, target: Path, form: Literal["tar.zst", "tar.gz"], earlier: EarlierFrames
+    job: _Job, target: Path, form: Literal["tar.zst", "tar.gz"], earlier: EarlierFrames | None
 ) -> Archive:
     codec: Codec = ZstdCodec() if form == "tar.zst" else GzipCodec()
     make = functools.partial(_frame, codec, earlier)
-    body: list[_Frame] = []
-    room = _head_room(job.collection)
-    with temporary_beside(target) as temporary, temporary.open("r+b") as file:
-        # "w+b" would truncate it, and ext4 writes what was truncated to the disk when it is closed.
-        archive = HeadedFile(file, room if codec.gap(room) else 0)
+    reading = _Reading(job, seed=f"{codec.identity} {job.mtime}".encode())
+    with compression(make, reading.blocks.recycle, job.threads) as work:
+        # There is something to compress while all the rest is looked for.
+        work.begin(reading.blocks.of_large(job.installed.large))
+        collection = job.collection()
+        room = _head_room(collection)
+        body: list[_Frame] = []
+        with temporary_beside(target) as temporary, temporary.open("r+b") as file:
+            # "w+b" would truncate it, and ext4 writes what was truncated to the disk when closed.
+            archive = HeadedFile(file, room if codec.gap(room) else 0)
 
-        def append(frame: _Frame) -> None:
-            body.append(frame._replace(content=b""))
-            archive.append(frame.content, frame.plain)
+            def append(frame: _Frame) -> None:
+                body.append(frame._replace(content=b""))
+                archive.append(frame.content, frame.plain)
 
-        with compression(make, job.threads) as work:
-            head = _read(job, work, append, seed=f"{codec.identity} {job.mtime}".encode())
+            head = reading.read(collection, work, append)
             # From here on nothing is read: this thread hashes while others compress what is left.
             first = [(codec.compress(part), len(part)) for part in (head.manifest, head.lists)]
             archive.put_head(first, codec.gap)
             for frame in work.rest():
                 append(frame)
-        ends = list(itertools.accumulate(length for length, _ in archive.sizes))
-        archive.append(codec.compress(END), len(END))
-        archive.end(codec.index(archive.sizes))
-        sha256, size = archive.finish()
+            ends = list(itertools.accumulate(length for length, _ in archive.sizes))
+            archive.append(codec.compress(END), len(END))
+            archive.end(codec.index(archive.sizes))
+            sha256, size = archive.finish()
     frames = tuple(
         PackedFrame(
             key=frame.key, offset=end - frame.length, length=frame.length, sha256=frame.sha256
         )
         for frame, end in zip(body, ends[len(ends) - len(body) :], strict=True)
+        if frame.sha256
     )
     return _archive(target, form, sha256, size, head.contents, frames)
 
 
 class _Frame(NamedTuple):
-    """A frame that was made of a block; `length` is its own in bytes, `plain` the block's."""
+    """A frame that was made of a block; `length` is its own in bytes, `plain` the block's.
+
+    `sha256` is its digest, or empty where nobody will ask.
+    """
 
     content: bytes
     plain: int
@@ -167,9 +174,12 @@ class _Frame(NamedTuple):
     sha256: str
 
 
-def _frame(codec: Codec, earlier: EarlierFrames, block: Block) -> _Frame:
-    content = earlier.find(block.key) or codec.compress(block.content())
-    return _Frame(content, block.length, block.key, len(content), sha256_bytes(content))
+def _frame(codec: Codec, earlier: EarlierFrames | None, block: Block) -> _Frame:
+    content = earlier.find(block.key) if earlier else None
+    if content is None:
+        content = codec.compress(block.content(), large_file=block.large_file)
+    sha256 = "" if earlier is None else sha256_bytes(content)
+    return _Frame(content, block.length, block.key, len(content), sha256)
 
 
 def _head_room(collection: Collection) -> int:
@@ -187,8 +197,10 @@ def _pack_squashfs(job: _Job, target: Path) -> Archive:
     from reespack.pack.squashfs import make_squashfs
 
     def write(file: IO[bytes]) -> Contents:
-        with compression(lambda block: bytes(block.content()), job.threads) as work:
-            head = _read(job, work, file.write)
+        reading = _Reading(job)
+        recycle = reading.blocks.recycle
+        with compression(lambda block: bytes(block.content()), recycle, job.threads) as work:
+            head = reading.read(job.collection(), work, file.write)
             for block in work.rest():
                 file.write(block)
         file.write(head.manifest + head.lists + END)
@@ -198,29 +210,34 @@ def _pack_squashfs(job: _Job, target: Path) -> Archive:
     return _archive(target, "squashfs", sha256, size, contents)
 
 
-def _read(
-    job: _Job, work: Compression[_Made], append: Callable[[_Made], object], *, seed: bytes = b""
-) -> _Head:
-    """Read all members but the first; return those, which name all the others.
+class _Reading:
+    """The blocks of a job, and what they find; `seed` is what their keys depend on, too."""
 
-    `append` takes what work made of them but for the last, which are still in work. `seed` is what
-    the blocks' keys depend on beside what is in them.
-    """
-    table = PlaceholderTable()
-    sources = [source for source in job.collection.sources if source.path not in _HEAD_FOLDERS]
-    with job.progress.task("packing", total=len(sources)) as advance:
-        blocks = Blocks(
-            sources=sources,
-            prefix=BuildPrefix(job.prefix.path, table),
+    def __init__(self, job: _Job, *, seed: bytes = b"") -> None:
+        self._job = job
+        self._table = PlaceholderTable()
+        self.blocks = Blocks(
+            prefix=BuildPrefix(job.prefix.path, self._table),
             installed=job.installed,
             mtime=job.mtime,
             seed=seed,
-            advance=advance,
             owner=functools.partial(_bringer, job.prefix, job.installed),
         )
-        for made in work.frames(blocks):
-            append(made)
-    return _head(job, blocks, table)
+
+    def read(
+        self, collection: Collection, work: Compression[_Made], append: Callable[[_Made], object]
+    ) -> _Head:
+        """Read all members but the first; return those, which name all the others.
+
+        `append` takes what work made of them but for the last, which are still in work.
+        """
+        sources = [source for source in collection.sources if source.path not in _HEAD_FOLDERS]
+        with self._job.progress.task("packing", total=len(sources)) as advance:
+            for made in work.frames(self.blocks.of(sources, advance)):
+                append(made)
+        for note in collection.notes:
+            self._job.progress.warn(note.message, hint=note.hint)
+        return _head(self._job, collection, self.blocks, self._table)
 
 
 def bringer(prefix: Prefix) -> Callable[[str], str]:
@@ -238,7 +255,7 @@ def _bringer(prefix: Prefix, installed: Installed, path: str) -> str:
     return installed.owners.get(path) or owning_wheel(prefix.path, path) or "of no package"
 
 
-def _head(job: _Job, blocks: Blocks, table: PlaceholderTable) -> _Head:
+def _head(job: _Job, collection: Collection, blocks: Blocks, table: PlaceholderTable) -> _Head:
     content = table.encoded()
     placeholders = Member(PLACEHOLDERS, "0644", len(content), sha256_bytes(content))
     folders = [Member(path, "dir", 0, "-") for path in _HEAD_FOLDERS]
@@ -250,7 +267,7 @@ def _head(job: _Job, blocks: Blocks, table: PlaceholderTable) -> _Head:
         files=sum(member.kind != "dir" for member in listed),
         tree_digest=sha256_bytes(listing),
         mended=len(table.records),
-        notes=job.collection.notes,
+        notes=collection.notes,
         members=tuple(listed),
     )
     lists = [

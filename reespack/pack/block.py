@@ -37,10 +37,10 @@ class Block:
     """Room for the tar of one frame, of which `length` bytes are in use.
 
     `later` is what is known by its digest already, so that nobody need read it unless it is to be
-    compressed. `key` says what is in the block.
+    compressed. `key` says what is in the block, and `large_file` whether that is (of) one file.
     """
 
-    __slots__ = ("_lock", "buffer", "key", "later", "length", "view")
+    __slots__ = ("_lock", "buffer", "key", "large_file", "later", "length", "view")
 
     def __init__(self) -> None:
         self.buffer = bytearray(_ROOM)
@@ -52,6 +52,7 @@ class Block:
         """Begin anew."""
         self.length = 0
         self.key = ""
+        self.large_file = False
         self.later: list[Piece] = []
 
     def append(self, content: Buffer) -> None:

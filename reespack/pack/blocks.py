@@ -8,6 +8,7 @@ there are tens of thousands, most of them of a few kilobytes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -22,13 +23,13 @@ from reespack.archive.listing import Member, format_listing
 from reespack.errors import LeftoverPrefixError, PackError
 from reespack.files import sha256_bytes
 from reespack.pack.block import LARGE, Block
+from reespack.pack.collect import Source
 from reespack.pack.prefixes import Leftover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from reespack.model import Bytecode
-    from reespack.pack.collect import Source
     from reespack.pack.conda_meta import Installed
     from reespack.pack.prefixes import BuildPrefix
 
@@ -55,19 +56,16 @@ class StaleBytecode(Exception):  # noqa: N818 - no error: it is packed again, wi
 
 @dataclass(slots=True, kw_only=True)
 class Blocks:
-    """Iterates over blocks of tar and gathers, on the way, the members that are in them.
+    """Makes blocks of tar and gathers, on the way, the members that are in them.
 
-    Whoever has compressed a block gives it back with `recycle`. `advance` is told how many
-    members have become part of one. A block's key is a digest over `seed` and what is in it;
-    `listing` has the lines of all members that are in blocks.
+    Whoever has compressed a block gives it back with `recycle`. A block's key is a digest over
+    `seed` and what is in it; `listing` has the lines of all members that are in blocks.
     """
 
-    sources: Iterable[Source]
     prefix: BuildPrefix
     installed: Installed
     mtime: int
     seed: bytes
-    advance: Callable[[int], None]
     owner: Callable[[str], str]
     members: list[Member] = field(default_factory=list)
     listing: list[bytes] = field(default_factory=list)
@@ -80,15 +78,34 @@ class Blocks:
     _large: deque[tuple[Source, Member]] = field(default_factory=deque)
     _waiting: int = 0
     _reading: str = ""
+    _advance: Callable[[int], object] = field(default=lambda _: None)
+    _known: dict[str, Member] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[Block]:
-        """Yield the blocks; raise PackError for a file that cannot be read.
+    def of_large(self, paths: Iterable[str]) -> Iterator[Block]:
+        """Yield the blocks of some large files, which `of` will yield again when it comes to them.
+
+        So they can be in work before anybody knows what else there is. What is no large file, or
+        has the prefix in it, is passed over.
+        """
+        for path in paths:
+            file = os.path.join(self.prefix.path, path)  # noqa: PTH118 - names are strings here
+            with contextlib.suppress(OSError):  # whoever needs it will say what is wrong
+                member = self._clean(Source(path, "file", file))
+                if member and member.size >= LARGE:
+                    self._known[path] = member
+                    yield from self._pieces(member, file)
+
+    def of(self, sources: Iterable[Source], advance: Callable[[int], object]) -> Iterator[Block]:
+        """Yield the blocks of all that is packed; raise PackError for an unreadable file.
+
+        `advance` is told how many members have become part of one.
 
         After the last block, raise LeftoverPrefixError when a build prefix stays anywhere, and
         StaleBytecode when a source is not the one that its bytecode was compiled from.
         """
+        self._advance = advance
         try:
-            yield from self._read()
+            yield from self._read(sources)
         except OSError as error:
             raise PackError(f"{self._reading} cannot be read: {error.strerror}") from error
         yield from self._flush()
@@ -96,7 +113,7 @@ class Blocks:
             raise self._leftover_error()
         self._require_sources()
 
-    def _read(self) -> Iterator[Block]:
+    def _read(self, sources: Iterable[Source]) -> Iterator[Block]:
         """Read all sources: the large ones a while later, and what must be rewritten at the end.
 
         Small files take longer to read than to compress, large ones the other way round, and while
@@ -105,7 +122,7 @@ class Blocks:
         the archive is to be the same, whoever happens to be ready.
         """
         rewritten: list[Source] = []
-        for source in self.sources:
+        for source in sources:
             if source.change:
                 rewritten.append(source)
                 continue
@@ -140,18 +157,29 @@ class Blocks:
             return False
         return length >= self._enough or not zlib.crc32(os.fsencode(path)) % _CUTS
 
-    def _flush(self, part: str = "") -> Iterator[Block]:
-        """Yield what is in the block; `part` says which part of its last member that is."""
+    def _flush(self) -> Iterator[Block]:
+        """Yield what is in the block."""
         full = self._block
         if full.length:
-            self._block = self._spare.pop() if self._spare else Block()
-            lines = format_listing(self.members[self._told :])
-            self.listing.append(lines)
-            full.key = sha256_bytes(b"%b\0%b\0%b" % (self.seed, lines, os.fsencode(part)))
-            self.advance(len(self.members) - self._told)
-            self._told = len(self.members)
+            self._block = self._free()
+            full.key = self._key(self._tell())
             self._enough = min(2 * self._enough, FRAME_SIZE)
             yield full
+
+    def _tell(self) -> bytes:
+        """Tell of the members that are new in blocks; return their lines of the listing."""
+        lines = format_listing(self.members[self._told :])
+        self.listing.append(lines)
+        self._advance(len(self.members) - self._told)
+        self._told = len(self.members)
+        return lines
+
+    def _key(self, lines: bytes, part: str = "") -> str:
+        return sha256_bytes(b"%b\0%b\0%b" % (self.seed, lines, os.fsencode(part)))
+
+    def _free(self) -> Block:
+        """Return an empty block."""
+        return self._spare.pop() if self._spare else Block()
 
     def _add_small(self, source: Source) -> bool:
         """Read a file into the block, right behind the place of its header.
@@ -230,21 +258,18 @@ class Blocks:
         if source.compiled is not None:
             one = source.compiled
             self._compiled.append(one)
-            member = Member(source.path, source.kind, one.size, one.sha256)
-            yield from self._add_pieces(member, source.file, one.offset)
+            compiled = Member(source.path, source.kind, one.size, one.sha256)
+            yield from self._add_pieces(compiled, source.file, one.offset)
             return
-        with open(source.file, "rb", buffering=0) as file:  # noqa: PTH123 - names are strings here
-            known = source._replace(kind=_kind(os.fstat(file.fileno())))
-            whole = None
-            if not source.change and not self._through_env(source):
-                whole = self._scan(file.readinto)
-            if whole is None:
-                file.seek(0)
+        member = None
+        if not source.change and not self._through_env(source):
+            member = self._known.get(source.path) or self._clean(source)
+        if member is None:
+            with open(source.file, "rb", buffering=0) as file:  # noqa: PTH123 - names are strings here
+                known = source._replace(kind=_kind(os.fstat(file.fileno())))
                 content = file.readall()
-                yield from self._add_content(known, self._replaced(source, content))
-                return
-        member = Member(source.path, known.kind, *whole)
-        if member.size >= LARGE:
+            yield from self._add_content(known, self._replaced(source, content))
+        elif member.size >= LARGE:
             self._large.append((source, member))
             self._waiting += member.size
         else:
@@ -256,7 +281,17 @@ class Blocks:
         self._waiting -= member.size
         yield from self._add_pieces(member, source.file)
 
-    def _scan(self, read: Callable[[memoryview], int]) -> tuple[int, str] | None:
+    def _clean(self, source: Source) -> Member | None:
+        """Read a file, and return its member; None when the prefix stands in it."""
+        handle = os.open(source.file, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            kind = _kind(os.fstat(handle))
+            whole = self._scan(handle)
+        finally:
+            os.close(handle)
+        return Member(source.path, kind, *whole) if whole else None
+
+    def _scan(self, handle: int) -> tuple[int, str] | None:
         """Return the size and sha256 of a file; None when the prefix stands in it.
 
         It is looked for in pieces that overlap by its length.
@@ -266,7 +301,7 @@ class Blocks:
         kept = size = 0
         digest = hashlib.sha256()
         with memoryview(buffer) as view:
-            while count := read(view[kept:]):
+            while count := os.readv(handle, [view[kept:]]):
                 end = kept + count
                 if self.prefix.stands_in(buffer, 0, end):
                     return None
@@ -296,23 +331,35 @@ class Blocks:
         self._block.pad(member.size)
 
     def _add_pieces(self, member: Member, content: str | bytes, offset: int = 0) -> Iterator[Block]:
-        """Add a large file in frames of its own; it may be larger than memory.
+        """Add a large file in blocks of its own."""
+        yield from self._flush()
+        self.members.append(member)
+        self._tell()
+        yield from self._pieces(member, content, offset)
+
+    def _pieces(self, member: Member, content: str | bytes, offset: int = 0) -> Iterator[Block]:
+        """Yield the blocks of a large file; it may be larger than memory.
 
         `content` is what is in it, or the name of a file that has it at `offset`.
         """
-        yield from self._flush()
-        self._head(member)
+        lines = format_listing([member])
+        start = header(member, self.mtime)
         done = 0
-        while done < member.size:
-            count = min(FRAME_SIZE - self._block.length, member.size - done)
+        while start or done < member.size:
+            block = self._free()
+            block.append(start)
+            start = b""
+            count = min(FRAME_SIZE - block.length, member.size - done)
             if isinstance(content, str):
-                self._block.put_off(content, offset + done, count)
+                block.put_off(content, offset + done, count)
             else:
-                self._block.append(memoryview(content)[done : done + count])
+                block.append(memoryview(content)[done : done + count])
+            block.large_file = True
+            block.key = self._key(lines, f"{done}\t{count}")
             done += count
             if done == member.size:
-                self._block.pad(member.size)
-            yield from self._flush(f"{member.path}\t{member.value}\t{done - count}\t{count}")
+                block.pad(member.size)
+            yield block
 
     def _leftover_error(self) -> LeftoverPrefixError:
         lines = [f"{path} ({self.owner(path)}): {reason}" for path, reason in self.leftovers]

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import PackError
+from reespack.pack.block import LARGE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["Announced", "Installed", "read_conda_meta", "read_variables", "rewritten"]
@@ -45,13 +46,14 @@ class Announced:
 class Installed:
     """What the conda packages of a prefix brought: the owner of each path, and placeholders.
 
-    `twins` has what several files have in common whose content is the same, by path; `bytecode`
-    says where that of a source lies.
+    `twins` has what several files have in common whose content is the same, by path; `large` names
+    files of at least `LARGE` bytes; `bytecode` says where that of a source lies.
     """
 
     owners: Mapping[str, str]
     announced: Mapping[str, Announced]
     twins: Mapping[str, str]
+    large: Sequence[str]
     bytecode: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -63,6 +65,7 @@ def read_conda_meta(prefix: Path, bytecode: Mapping[str, str] | None = None) -> 
     owners: dict[str, str] = {}
     announced: dict[str, Announced] = {}
     twins: dict[str, str] = {}
+    large: list[str] = []
     for path in sorted(folder.glob("*.json")):
         record = _load(path.read_bytes(), f"conda-meta/{path.name}")
         name = str(record.get("name", path.stem))
@@ -75,7 +78,9 @@ def read_conda_meta(prefix: Path, bytecode: Mapping[str, str] | None = None) -> 
                     )
             elif (entry.get("size_in_bytes") or 0) >= _TWIN and entry.get("sha256"):
                 twins[entry["_path"]] = entry["sha256"]
-    return Installed(owners, announced, twins, bytecode or {})
+                if entry["size_in_bytes"] >= LARGE:
+                    large.append(entry["_path"])
+    return Installed(owners, announced, twins, large, bytecode or {})
 
 
 def read_variables(prefix: Path) -> Mapping[str, str]:
