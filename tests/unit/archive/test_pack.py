@@ -17,15 +17,17 @@ import pytest
 from reespack.archive.frames import ZstdCodec
 from reespack.errors import LeftoverPrefixError, PackError
 from reespack.model import Bytecode, FileChange
+from reespack.pack.compressing import Compression
 from reespack.pack.earlier import EarlierFrames, frames_document, read_frames
 from reespack.unpack import read_manifest, unpack, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from reespack.model import Archive, Prefix
     from reespack.pack import Contents
+    from reespack.pack.block import Block
 
     Pack = Callable[..., Archive]
     Make = Callable[[Path], Prefix]
@@ -388,6 +390,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, {resource.RLIM_INFINITY}))
 from pathlib import Path
 from reespack.errors import PackError
 from reespack.model import PlatformLock, Prefix
+from reespack.pack.compressing import Compression
 from reespack.pack.earlier import EarlierFrames, frames_document, read_frames
 from reespack.pack import pack
 prefix = Prefix(path=Path({str(prefix.path)!r}), lock=PlatformLock(platform="linux-64", conda=()))
@@ -558,9 +561,9 @@ def test_the_environment_may_go_as_soon_as_it_is_described(
         (prefix.path / f"lib/{name}.bin").write_bytes(content)
     compress = ZstdCodec.compress
 
-    def slow(self: ZstdCodec, block: bytes) -> bytes:
+    def slow(self: ZstdCodec, block: bytes, *, large_file: bool = False) -> bytes:
         time.sleep(0.05)  # so that blocks wait when the last one has been read
-        return compress(self, block)
+        return compress(self, block, large_file=large_file)
 
     def describe(contents: Contents) -> bytes:
         shutil.rmtree(prefix.path)
@@ -574,12 +577,52 @@ def test_the_environment_may_go_as_soon_as_it_is_described(
         assert (target / f"lib/{name}.bin").read_bytes() == content
 
 
+def test_large_files_that_are_begun_with_change_nothing(
+    tmp_path: Path, prefix: Prefix, pack_it: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = random.Random(3).randbytes(9 << 20)  # noqa: S311 - no secret
+    root = os.fsencode(prefix.path)
+    files = {
+        "lib/plain.bin": noise,
+        "lib/holds-the-prefix.txt": b"%b/lib\n" % root + b"x" * (5 << 20),
+        "lib/short.bin": b"short",
+    }
+    for path, content in files.items():
+        (prefix.path / path).write_bytes(content)
+    (prefix.path / "lib/link.bin").symlink_to("plain.bin")
+    record = prefix.path / "conda-meta/demo-1.0-0.json"
+    document = json.loads(record.read_bytes())
+    for path in (*files, "lib/link.bin", "lib/gone.bin"):
+        entry = {"_path": path, "path_type": "hardlink", "size_in_bytes": 9 << 20}
+        document["paths_data"]["paths"].append({**entry, "sha256": "0" * 64})
+    record.write_text(json.dumps(document))
+    begun: list[Block] = []
+    begin = Compression.begin
+
+    def counted(self: Compression[object], blocks: Iterable[Block]) -> None:
+        begun.extend(kept := list(blocks))
+        begin(self, kept)
+
+    monkeypatch.setattr(Compression, "begin", counted)
+    early = pack_it(prefix, tmp_path / "early.tar.zst", earlier=EarlierFrames())
+    assert len(begun) == 2  # 9 MiB, of the one file that can be begun with
+    monkeypatch.setattr("reespack.pack.conda_meta.LARGE", 1 << 40)
+    late = pack_it(prefix, tmp_path / "late.tar.zst", earlier=EarlierFrames())
+    assert len(begun) == 2
+    assert early.path.read_bytes() == late.path.read_bytes()
+    assert early.frames == late.frames
+    target = unpack(early.path, tmp_path / "x", threads=2).path
+    assert (target / "lib/plain.bin").read_bytes() == noise
+    assert (target / "lib/link.bin").readlink().name == "plain.bin"
+    assert (target / "lib/holds-the-prefix.txt").read_bytes().startswith(os.fsencode(target))
+
+
 def test_earlier_frames_are_taken_over_and_change_nothing(
     tmp_path: Path, prefix: Prefix, pack_it: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noise = random.Random(1).randbytes(9 << 20)  # noqa: S311 - no secret
     (prefix.path / "lib/large.bin").write_bytes(noise)
-    first = pack_it(prefix, tmp_path / "first.tar.zst")
+    first = pack_it(prefix, tmp_path / "first.tar.zst", earlier=EarlierFrames())
     content = first.path.read_bytes()
     for frame in first.frames:
         piece = content[frame.offset : frame.offset + frame.length]
@@ -587,7 +630,7 @@ def test_earlier_frames_are_taken_over_and_change_nothing(
     earlier = EarlierFrames()
     earlier.add(first.path, read_frames(_kept(tmp_path, first)))
     (prefix.path / "etc/zzz.txt").write_text("new")
-    plain = pack_it(prefix, tmp_path / "plain.tar.zst")
+    plain = pack_it(prefix, tmp_path / "plain.tar.zst", earlier=EarlierFrames())
     asked: list[bool] = []
     find = EarlierFrames.find
 
@@ -611,7 +654,7 @@ def test_earlier_frames_are_taken_over_and_change_nothing(
 def test_an_earlier_archive_that_was_altered_or_removed_is_no_harm(
     tmp_path: Path, prefix: Prefix, pack_it: Pack
 ) -> None:
-    first = pack_it(prefix, tmp_path / "first.tar.zst")
+    first = pack_it(prefix, tmp_path / "first.tar.zst", earlier=EarlierFrames())
     content = first.path.read_bytes()
     earlier = EarlierFrames()
     earlier.add(first.path, first.frames)
