@@ -1,19 +1,25 @@
 """The pack phase alone, as a whole process; with that of bytecode when a cache for it is given.
 
+The process is set up, and left, as that of the command line.
+
 pack_prefix.py PLATFORM PREFIX CACHE|none ARCHIVE
 """
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 from pathlib import Path
 
+from reespack.cli import COLLECT
 from reespack.cores import available_cores
 from reespack.model import Bytecode, PlatformLock, Prefix
 from reespack.pack import pack
 
 
 def main() -> None:
+    gc.set_threshold(*COLLECT)
     platform, path, cache, archive = sys.argv[1:]
     prefix = Prefix(path=Path(path), lock=PlatformLock(platform=platform, conda=()))
     threads = available_cores()
@@ -35,3 +41,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    os._exit(0)

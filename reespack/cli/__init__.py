@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-__all__ = ["main"]
+__all__ = ["COLLECT", "main"]
 
 INTERRUPTED = 130
 TRACEBACK_VARIABLE = "REESPACK_TRACEBACK"
 
-_COLLECT = (100_000, 50)
+COLLECT = (100_000, 50)
 """How rarely cycles are looked for: a command makes a lot at once, and little garbage in cycles."""
 
 _ROOM = "make room, or set REESPACK_CACHE and --output to other disks"
@@ -47,7 +47,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     codes: list[int] = []
     if args is None:
-        gc.set_threshold(*_COLLECT)
+        gc.set_threshold(*COLLECT)
         use_utf8()
         atexit.register(_leave, codes)
     ended_by = _end_on_signals()

@@ -118,7 +118,7 @@ def _ordered(
     return (*folders, *(source for source in ordered if source.kind != "dir"))
 
 
-def _place(path: str) -> tuple[bytes, bytes, bytes]:
+def _place(path: str) -> bytes:
     """Return what files are sorted by: the kind that their names tell, then the path, as bytes.
 
     Files of a kind have words in common, and take less room side by side. What is neither a library
@@ -127,9 +127,9 @@ def _place(path: str) -> tuple[bytes, bytes, bytes]:
     whole = os.fsencode(path)
     name = whole.rpartition(b"/")[2]
     if b".so" in name:
-        return b"so", b"", whole
+        return b"so\0\0" + whole
     kind = name.rpartition(b".")[2] if b"." in name[1:] else b""
-    return kind, b"" if kind == b"py" else name, whole
+    return b"py\0\0" + whole if kind == b"py" else b"%b\0%b\0%b" % (kind, name, whole)
 
 
 def _source(

@@ -66,7 +66,10 @@ class Compression(Generic[Made]):
                 yield self._pending.popleft()[0].result()
                 if not self._pending:
                     break
-        for _, block in (*self._pending, *self._begun.values()):
+        for future, _ in self._begun.values():  # what turned out to be nothing that is packed
+            if not future.cancel():
+                future.exception()
+        for _, block in self._pending:
             block.read()
 
     def _submitted(self, block: Block) -> tuple[Future[Made], Block]:
