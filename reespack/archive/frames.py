@@ -36,9 +36,9 @@ __all__ = [
 ZSTD_LEVEL = 3
 _SMALL_FILES = {"hash_log": 17, "chain_log": 15}
 _LARGE_FILE = {"hash_log": 18, "chain_log": 17}
-"""Tables for long and for short matches, the logarithms of their numbers of entries. What has many
-words only once gains little from larger ones, and those no longer fit into a core's second cache,
-least of all where two threads share it."""
+"""Tables for long and for short matches, the logarithms of their numbers of entries. Larger ones
+make large files smaller, libraries mostly, and hardly small ones; and they are slower, the more so
+where two threads share a cache."""
 
 _ZSTD = {"window_log": 23, "write_checksum": True}
 """A window as large as a frame."""

@@ -390,8 +390,6 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, {resource.RLIM_INFINITY}))
 from pathlib import Path
 from reespack.errors import PackError
 from reespack.model import PlatformLock, Prefix
-from reespack.pack.compressing import Compression
-from reespack.pack.earlier import EarlierFrames, frames_document, read_frames
 from reespack.pack import pack
 prefix = Prefix(path=Path({str(prefix.path)!r}), lock=PlatformLock(platform="linux-64", conda=()))
 try:
