@@ -9,11 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from buildpacks.malformed import at, malformed
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # the same parser under its older name
-    import tomli as tomllib
-
 if TYPE_CHECKING:
     from reespack.model import Origin, Repository
 
@@ -57,6 +52,11 @@ class TomlFile:
 
 def read_toml(repository: Repository, path: str) -> TomlFile:
     """Return a parsed file; raise MalformedFileError, with the line, for what is not TOML."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:  # the same parser under its older name
+        import tomli as tomllib
+
     text = repository.read_text(path)
     try:
         data = tomllib.loads(text)

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from reespack.channel import create_channel
     from reespack.config import Settings, load_settings
     from reespack.errors import ReespackError
-    from reespack.model import Detection, EnvironmentSpec, Lock, Repository
+    from reespack.model import Detection, EnvironmentSpec, Repository
     from reespack.pipeline import BuildOptions, BuildResult, Request, build, detect, lock, specify
+    from reespack.products import Lock
 
 __all__ = [
     "BuildOptions",
@@ -45,7 +46,8 @@ _HOMES = {
     "reespack.channel": ("create_channel",),
     "reespack.config": ("Settings", "load_settings"),
     "reespack.errors": ("ReespackError",),
-    "reespack.model": ("Detection", "EnvironmentSpec", "Lock", "Repository"),
+    "reespack.model": ("Detection", "EnvironmentSpec", "Repository"),
+    "reespack.products": ("Lock",),
     "reespack.pipeline": (
         "BuildOptions",
         "BuildResult",

@@ -16,7 +16,6 @@ A site's own table has the same form, and its rows replace those of the built-in
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING, Literal, cast
 
 from reespack.errors import ConfigError
@@ -64,6 +63,8 @@ def load_apt_table(site: Path | None = None) -> AptTable:
 
     Raises ConfigError, naming file and line, for a site table that cannot be read.
     """
+    from importlib.resources import files  # sooner, a build that asks for none would wait for it
+
     built_in = files("reespack") / "data" / "apt-packages.tsv"
     rows = _parse(built_in.read_text(encoding="utf-8"), "apt-packages.tsv")
     if site is not None:

@@ -6,14 +6,16 @@ The built-ins and third parties come through the same door.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 from reespack.buildpack import API, Buildpack
+from reespack.entry_points import entry_points
 from reespack.errors import BuildpackError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from reespack.entry_points import EntryPoint
 
 __all__ = ["GROUP", "RegisteredBuildpack", "load_buildpacks", "load_from"]
 
@@ -35,15 +37,13 @@ def load_buildpacks() -> tuple[RegisteredBuildpack, ...]:
     Raises BuildpackError, naming the distribution, for one that cannot be imported, is no
     buildpack, has an unknown `api`, or an id that another one has.
     """
-    return load_from(entry_points(group=GROUP))
+    return load_from(entry_points(GROUP))
 
 
 def load_from(points: Iterable[EntryPoint]) -> tuple[RegisteredBuildpack, ...]:
     """Return the buildpacks of these entry points, as `load_buildpacks` does."""
     found: dict[str, RegisteredBuildpack] = {}
-    # importlib.metadata may list one entry point twice, when a folder is on sys.path twice
-    unique = {(_source(point), point.name, point.value): point for point in points}
-    for point in unique.values():
+    for point in dict.fromkeys(points):
         registered = _load(point)
         name = registered.buildpack.id
         if name in found:
@@ -56,13 +56,8 @@ def load_from(points: Iterable[EntryPoint]) -> tuple[RegisteredBuildpack, ...]:
     return tuple(sorted(found.values(), key=lambda one: (-one.buildpack.rank, one.buildpack.id)))
 
 
-def _source(point: EntryPoint) -> str:
-    """Say which distribution an entry point is from; by its module when it does not say."""
-    return point.dist.name if point.dist is not None else point.value.partition(":")[0]
-
-
 def _load(point: EntryPoint) -> RegisteredBuildpack:
-    source = _source(point)
+    source = point.distribution
     where = f"the buildpack {point.name} of {source}"
     try:
         loaded = point.load()
@@ -82,5 +77,4 @@ def _load(point: EntryPoint) -> RegisteredBuildpack:
             f"{where} is written for api {buildpack.api}; this reespack speaks api {API}",
             hint=f"install versions of reespack and {source} that belong together",
         )
-    version = point.dist.version if point.dist is not None else "unknown"
-    return RegisteredBuildpack(buildpack=buildpack, distribution=source, version=version)
+    return RegisteredBuildpack(buildpack=buildpack, distribution=source, version=point.version)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reespack.installing import Stores
-    from reespack.model import Archive
+    from reespack.products import Archive
 
 __all__ = ["REESPACK", "Killer", "Lab", "compile_library", "contents"]
 

@@ -10,15 +10,16 @@ from reespack.deliver import write_sums
 from reespack.kernelspec import write_run_script
 from reespack.kernelspec.activation import write_activation
 from reespack.manifest import manifest_bytes, with_archive
-from reespack.model import EnvironmentSpec, PlatformLock, Prefix, Repository
+from reespack.model import EnvironmentSpec, Repository
 from reespack.pack import pack
+from reespack.products import PlatformLock, Prefix
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from reespack.model import Archive
     from reespack.pack import Contents
+    from reespack.products import Archive
 
 START = '#!/bin/sh\nexport FROM_START=1\nexec "$@"\n'
 # conda-unpack and the kernel find this one, as they would find an environment's own; and like those

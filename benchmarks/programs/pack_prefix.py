@@ -14,8 +14,8 @@ from pathlib import Path
 
 from reespack.cli import COLLECT
 from reespack.cores import available_cores
-from reespack.model import Bytecode, PlatformLock, Prefix
 from reespack.pack import pack
+from reespack.products import Bytecode, PlatformLock, Prefix
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from reespack.bytecode.compiler import Compiler, interpreter
 from reespack.bytecode.snapshot import with_own_bundles
 from reespack.bytecode.sources import python_sources
 from reespack.errors import PackError
-from reespack.model import Bytecode
+from reespack.products import Bytecode
 from reespack.progress import QUIET
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from reespack.bytecode.bundle import BundleWriter
     from reespack.bytecode.compiler import Compiled
     from reespack.bytecode.sources import Package
-    from reespack.model import Prefix
+    from reespack.products import Prefix
     from reespack.progress import Progress
 
 __all__ = ["compile_sources", "with_own_bundles"]

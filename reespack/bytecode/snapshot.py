@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from reespack.model import Bytecode
+    from reespack.products import Bytecode
 
 __all__ = ["with_own_bundles"]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
-    from reespack.model import Prefix
+    from reespack.products import Prefix
 
 __all__ = ["Package", "python_sources"]
 

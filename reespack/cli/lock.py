@@ -30,7 +30,7 @@ from reespack.cli.options import (
 from reespack.errors import LockError, UsageError
 
 if TYPE_CHECKING:
-    from reespack.model import Lock
+    from reespack.products import Lock
 
 __all__ = ["lock"]
 

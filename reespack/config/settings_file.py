@@ -12,11 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from reespack.errors import ConfigError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -44,6 +39,11 @@ def read_settings(file: Path | None) -> dict[str, tuple[Any, str]]:
     """
     if file is None:
         return {}
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:  # the same parser under its older name
+        import tomli as tomllib
+
     folder = file.absolute().parent
     try:
         text = file.read_text(encoding="utf-8-sig")

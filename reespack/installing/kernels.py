@@ -82,7 +82,7 @@ def install_kernel(
     from reespack.archive import MANIFEST
     from reespack.kernelspec import write_launcher_kernelspec
     from reespack.manifest import kernelspecs_of, parse_manifest
-    from reespack.model import Archive
+    from reespack.products import Archive
 
     manifest = parse_manifest((installation.path / MANIFEST).read_bytes())
     kernel = kernelspecs_of(manifest)[0]

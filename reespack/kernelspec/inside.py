@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from reespack.errors import InstallError
 from reespack.kernelspec.activation import write_activation
 from reespack.kernelspec.scripts import PREFIX_MARK, read_script, replace_file, shell_text
-from reespack.model import Kernelspec
+from reespack.products import Kernelspec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reespack.model import EnvironmentSpec, Prefix, Repository
+    from reespack.model import EnvironmentSpec, Repository
+    from reespack.products import Prefix
 
 __all__ = ["KERNELS", "add_kernelspecs"]
 

@@ -22,7 +22,7 @@ from reespack.kernelspec.scripts import read_script, replace_file
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reespack.model import Archive, Kernelspec
+    from reespack.products import Archive, Kernelspec
 
 __all__ = ["assignments", "write_launcher_kernelspec"]
 

@@ -17,7 +17,7 @@ from reespack.kernelspec.scripts import read_script
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reespack.model import Archive
+    from reespack.products import Archive
 
 __all__ = ["write_run_script"]
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rattler.platform.subdir import SubdirLiteral
 
     from reespack.channels import ChannelSettings
-    from reespack.model import CondaRequirement, LockedConda
+    from reespack.model import CondaRequirement
+    from reespack.products import LockedConda
 
 __all__ = ["CondaSolver", "quoted_requests"]
 

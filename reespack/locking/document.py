@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from rattler import RepoDataRecord
 
     from reespack.locking.halves import Halves
-    from reespack.model import EnvironmentSpec, LockedPip, Repository
+    from reespack.model import EnvironmentSpec, Repository
+    from reespack.products import LockedPip
 
 __all__ = ["HEADER", "dependencies_of", "input_sums", "lock_text"]
 

@@ -17,7 +17,8 @@ from packaging.utils import canonicalize_name
 
 from reespack.errors import LockError
 from reespack.locking.reading import as_url, kind_of, read_lock, stand_in_hash
-from reespack.model import LockedConda, LockedPip, Note, Origin
+from reespack.model import Note, Origin
+from reespack.products import LockedConda, LockedPip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from rattler.networking import Client
 
     from reespack.channels import ChannelSettings
-    from reespack.model import Lock
+    from reespack.products import Lock
 
 __all__ = ["read_explicit"]
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from reespack.channels import ChannelSettings
-    from reespack.model import Lock, PlatformLock, Repository
+    from reespack.model import Repository
+    from reespack.products import Lock, PlatformLock
     from reespack.progress import Progress
 
 __all__ = ["given_lock"]

@@ -30,7 +30,7 @@ from reespack.locking.pip_half import (
 from reespack.locking.projects import place_to_build
 from reespack.locking.provided import Provided, find_provided, read_extras
 from reespack.locking.pylock import distributions, versions
-from reespack.model import LockedPip, Note
+from reespack.model import Note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from rattler.networking import Client
 
     from reespack.locking.conda_half import CondaSolver
-    from reespack.model import EnvironmentSpec, PlatformLock, Repository
+    from reespack.model import EnvironmentSpec, Repository
+    from reespack.products import LockedPip, PlatformLock
     from reespack.progress import Progress
     from reespack.uv import PackageIndex
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reespack.locking.pip_half import PipRequest
-    from reespack.model import LockedPip, PipRequirement
+    from reespack.model import PipRequirement
+    from reespack.products import LockedPip
 
 __all__ = ["File", "allowed", "file_name", "require_hashes", "sha256_of"]
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from reespack.channels import ChannelSettings
     from reespack.locking.halves import Halves
     from reespack.locking.pip_half import GitCommit
-    from reespack.model import EnvironmentSpec, Lock, Repository
+    from reespack.model import EnvironmentSpec, Repository
+    from reespack.products import Lock
     from reespack.progress import Progress
     from reespack.uv import PackageIndex
 

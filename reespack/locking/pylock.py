@@ -19,7 +19,7 @@ from reespack.errors import LockError, UnsatisfiableError
 from reespack.locking.hashes import File, allowed, file_name, require_hashes, sha256_of
 from reespack.locking.pip_half import name_of
 from reespack.locking.projects import static_version
-from reespack.model import LockedPip
+from reespack.products import LockedPip
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from reespack.errors import LockError
-from reespack.model import Lock, LockedConda, LockedPip, PlatformLock
+from reespack.products import Lock, LockedConda, LockedPip, PlatformLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -15,16 +15,8 @@ from reespack.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from reespack.model import (
-        Archive,
-        Detection,
-        EnvironmentSpec,
-        Kernelspec,
-        Lock,
-        Note,
-        Prefix,
-        Repository,
-    )
+    from reespack.model import Detection, EnvironmentSpec, Note, Repository
+    from reespack.products import Archive, Kernelspec, Lock, Prefix
 
 __all__ = [
     "FORMAT_VERSION",

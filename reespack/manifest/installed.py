@@ -7,7 +7,6 @@ that what postBuild installed is listed too.
 from __future__ import annotations
 
 import json
-from importlib.metadata import Distribution, PathDistribution
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import PackError
@@ -15,9 +14,10 @@ from reespack.manifest.addresses import public_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from importlib.metadata import Distribution
     from pathlib import Path
 
-    from reespack.model import LockedPip, Prefix
+    from reespack.products import LockedPip, Prefix
 
 __all__ = ["conda_packages", "pip_packages", "read_records"]
 
@@ -114,6 +114,8 @@ def _channel(record: dict[str, Any]) -> str | None:
 
 
 def _distributions(prefix: Path) -> Iterator[tuple[Path, Distribution]]:
+    from importlib.metadata import PathDistribution  # who only reads a manifest needs none of it
+
     for kind in ("dist-info", "egg-info"):
         for folder in sorted(prefix.glob(f"lib/python3*/site-packages/*.{kind}")):
             if (folder / "METADATA").is_file() or (folder / "PKG-INFO").is_file():

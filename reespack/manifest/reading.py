@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import VerificationError
 from reespack.manifest.document import FORMAT_VERSION
-from reespack.model import Archive, Kernelspec
+from reespack.products import Archive, Kernelspec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +51,8 @@ def parse_manifest(content: bytes) -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the manifest."""
+    from importlib.resources import files
+
     text = files("reespack").joinpath("data/manifest.schema.json").read_text(encoding="utf-8")
     return dict(json.loads(text))
 

@@ -16,25 +16,26 @@ from reespack.archive.header import END
 from reespack.archive.listing import Member, format_listing
 from reespack.errors import PackError
 from reespack.files import sha256_bytes, temporary_beside
-from reespack.model import Archive, Note, PackedFrame
 from reespack.pack.blocks import Blocks, StaleBytecode, member_bytes
 from reespack.pack.collect import collect, owning_wheel
 from reespack.pack.compressing import compression
 from reespack.pack.conda_meta import read_conda_meta
 from reespack.pack.headed import HeadedFile
 from reespack.pack.prefixes import BuildPrefix, PlaceholderTable
+from reespack.products import Archive, PackedFrame
 from reespack.progress import QUIET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from reespack.model import Bytecode, Prefix
+    from reespack.model import Note
     from reespack.pack.block import Block
     from reespack.pack.collect import Collection
     from reespack.pack.compressing import Compression
     from reespack.pack.conda_meta import Installed
     from reespack.pack.earlier import EarlierFrames
+    from reespack.products import Bytecode, Prefix
     from reespack.progress import Progress
 
 __all__ = ["Contents", "bringer", "pack"]

@@ -29,9 +29,9 @@ from reespack.pack.prefixes import Leftover
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
-    from reespack.model import Bytecode
     from reespack.pack.conda_meta import Installed
     from reespack.pack.prefixes import BuildPrefix
+    from reespack.products import Bytecode
 
 __all__ = ["Blocks", "StaleBytecode", "member_bytes"]
 

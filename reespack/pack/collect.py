@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from reespack.model import Bytecode, Prefix
     from reespack.pack.conda_meta import Installed
+    from reespack.products import Bytecode, Prefix
 
 __all__ = ["Collection", "Source", "collect", "owning_wheel"]
 

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from reespack.files import sha256_bytes
-from reespack.model import PackedFrame
+from reespack.products import PackedFrame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

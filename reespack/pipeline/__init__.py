@@ -8,6 +8,7 @@ finds its archive in the cache pays for neither a solver nor a compressor.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reespack.deliver import prepare_output
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reespack.config import Settings
-    from reespack.model import Detection, EnvironmentSpec, Lock
+    from reespack.model import Detection, EnvironmentSpec
     from reespack.pipeline.pin import Pin
+    from reespack.products import Lock
     from reespack.progress import Progress
 
 __all__ = [
@@ -89,7 +91,7 @@ def specify(
     return make_spec(
         detection,
         apt=settings.apt,
-        apt_table=load_apt_table(settings.apt_table),
+        apt_table=partial(load_apt_table, settings.apt_table),
         allow_empty=request.allow_empty,
         default_channels=settings.channels,
         channels=request.channels,

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reespack.archive.listing import Member
-    from reespack.model import Archive, Lock, Prefix
     from reespack.pack import Contents
     from reespack.pack.earlier import EarlierFrames
     from reespack.pipeline.plan import Plan
     from reespack.pipeline.request import BuildOptions
+    from reespack.products import Archive, Lock, Prefix
 
 __all__ = ["Made", "make", "make_in"]
 

@@ -16,9 +16,9 @@ from reespack.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from reespack.model import Lock
     from reespack.pipeline.plan import Plan
     from reespack.pipeline.request import BuildOptions
+    from reespack.products import Lock
 
 __all__ = ["Pin", "find_pin"]
 

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reespack.comparing import Comparison
-    from reespack.model import Lock, Prefix
     from reespack.pack import Contents
     from reespack.pipeline.plan import Plan
     from reespack.pipeline.request import BuildOptions, BuildResult
+    from reespack.products import Lock, Prefix
 
 __all__ = ["build_twice"]
 

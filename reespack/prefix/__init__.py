@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING
 
 from reespack.errors import InstallError
 from reespack.files import remove_tree, temporary_folder, walk
-from reespack.model import EnvironmentSpec, Note, PlatformLock, Prefix, Repository
 from reespack.prefix.links import CopiesNeeded, may_be_linked
 from reespack.prefix.post_build import PostBuild, run_post_build
 from reespack.prefix.wheels import WheelBuilder
+from reespack.products import PlatformLock, Prefix
 from reespack.progress import QUIET, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reespack.channels import ChannelSettings
-    from reespack.model import FileChange, LockedPip, PipOptions
+    from reespack.model import EnvironmentSpec, Note, PipOptions, Repository
+    from reespack.products import FileChange, LockedPip
     from reespack.store import Cache
     from reespack.uv import PackageIndex
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from rattler import RepoDataRecord
 
-    from reespack.model import EnvironmentSpec, LockedConda, PlatformLock
+    from reespack.model import EnvironmentSpec
+    from reespack.products import LockedConda, PlatformLock
     from reespack.progress import Progress
     from reespack.store import Cache
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from reespack.errors import InstallError, PostBuildError
 from reespack.files import write_atomic
-from reespack.model import LockedPip, Note
+from reespack.model import Note
 from reespack.prefix.distributions import (
     distributions,
     drop_foreign_lines,
@@ -17,6 +17,7 @@ from reespack.prefix.distributions import (
     site_packages,
 )
 from reespack.prefix.pip_half import install_wheels, local_wheel, tidy_metadata
+from reespack.products import LockedPip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

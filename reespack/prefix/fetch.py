@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reespack.channels import ChannelSettings
-    from reespack.model import LockedConda
     from reespack.prefix.package_cache import CachedPackages
+    from reespack.products import LockedConda
     from reespack.progress import Progress
 
 __all__ = ["fetch"]

@@ -16,9 +16,10 @@ from reespack.files import sha256_file, walk
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from reespack.model import EnvironmentSpec, PlatformLock
+    from reespack.model import EnvironmentSpec
     from reespack.prefix.changes import Change
     from reespack.prefix.conda_meta import CondaFile
+    from reespack.products import PlatformLock
 
 __all__ = ["CopiesNeeded", "may_be_linked", "move_into", "require_no_scripts", "script_of"]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from rattler.package_cache import PackageCache
 
-    from reespack.model import LockedConda
+    from reespack.products import LockedConda
     from reespack.progress import Progress
     from reespack.store import Cache
 

@@ -13,7 +13,6 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from reespack.errors import HashMismatchError, InstallError
 from reespack.files import sha256_file, write_atomic
-from reespack.model import FileChange
 from reespack.prefix.activation import neutral
 from reespack.prefix.changes import compare, take_snapshot
 from reespack.prefix.conda_meta import conda_files
@@ -25,17 +24,19 @@ from reespack.prefix.distributions import (
 )
 from reespack.prefix.links import CopiesNeeded, move_into
 from reespack.prefix.sources import GitSource, local_path
+from reespack.products import FileChange
 from reespack.uv import run_uv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from reespack.model import EnvironmentSpec, LockedPip, PlatformLock, Repository
+    from reespack.model import EnvironmentSpec, Repository
     from reespack.prefix.conda_meta import CondaFile
     from reespack.prefix.distributions import Distribution
     from reespack.prefix.wheels import WheelBuilder
     from reespack.process import Completed
+    from reespack.products import LockedPip, PlatformLock
     from reespack.progress import Progress
     from reespack.uv import PackageIndex
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from reespack.errors import PostBuildError
 from reespack.files import walk
-from reespack.model import FileChange, Note, Origin
+from reespack.model import Note, Origin
 from reespack.prefix.activation import activated, neutral
 from reespack.prefix.changes import compare, take_snapshot
 from reespack.prefix.conda_meta import conda_files
@@ -26,6 +26,7 @@ from reespack.prefix.distributions import recorded_digests
 from reespack.prefix.editables import replace_editables, tidy_installed
 from reespack.prefix.steady import UMASK
 from reespack.process import Completed, run
+from reespack.products import FileChange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,7 +15,8 @@ from reespack.process import run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reespack.model import LockedPip, Repository
+    from reespack.model import Repository
+    from reespack.products import LockedPip
     from reespack.progress import Progress
     from reespack.uv import PackageIndex
 

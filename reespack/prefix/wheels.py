@@ -17,7 +17,8 @@ from reespack.working_copy import copy_repository, folder_in_copy
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reespack.model import LockedPip, Repository
+    from reespack.model import Repository
+    from reespack.products import LockedPip
     from reespack.progress import Progress
     from reespack.uv import PackageIndex
 

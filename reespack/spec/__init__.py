@@ -8,10 +8,10 @@ from reespack.buildpack import Contribution
 from reespack.errors import DetectError, SpecError
 from reespack.model import EnvironmentSpec, Note, PipOptions, Verdict
 from reespack.spec.additions import Requests, with_additions
-from reespack.spec.apt_requirements import map_system_packages
+from reespack.spec.apt_requirements import MappedPackages, map_system_packages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from reespack.apt import AptTable
     from reespack.model import CondaRequirement, Detection, LockfileInput
@@ -25,7 +25,7 @@ def make_spec(  # noqa: PLR0913 - each is a choice of the user's, given by keywo
     detection: Detection,
     *,
     apt: Literal["error", "warn", "ignore"] = "error",
-    apt_table: AptTable,
+    apt_table: Callable[[], AptTable],
     allow_empty: bool = False,
     default_channels: tuple[str, ...] = ("conda-forge",),
     channels: tuple[str, ...] = (),
@@ -34,6 +34,7 @@ def make_spec(  # noqa: PLR0913 - each is a choice of the user's, given by keywo
 ) -> EnvironmentSpec:
     """Return what the files ask for together, and what reespack adds to it, on one platform.
 
+    `apt_table` is called where a file names system packages, to say what takes their place.
     `default_channels` count where no file names a channel; `channels` come before all others.
     `server` adds what a Hub's single-user server needs. With a lockfile in the repository nothing
     is added: the requirements are then only what the lock must belong to; without `use_lockfile`
@@ -57,8 +58,9 @@ def make_spec(  # noqa: PLR0913 - each is a choice of the user's, given by keywo
             default_python=detection.target.default_python,
             server=server,
         )
-    mapped = map_system_packages(
-        [one for each in found for one in each.system_packages], table=apt_table, policy=apt
+    system = [one for each in found for one in each.system_packages]
+    mapped = (
+        map_system_packages(system, table=apt_table(), policy=apt) if system else MappedPackages()
     )
     named = [channel for one in found for channel, _ in one.channels]
     post_build = _single("postBuild", (one.post_build for one in found))

@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -197,7 +196,7 @@ class Cache:
         What a killed build left behind goes, too.
         """
         self.sweep()
-        name = f"{_BUILD}{secrets.token_hex(4)}"
+        name = f"{_BUILD}{os.urandom(4).hex()}"
         folder = self.builds / name
         # The lock comes first: a folder without one is nobody's.
         with self.lock(name):

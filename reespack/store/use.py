@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from typing import TYPE_CHECKING
 
 from reespack.locks import holder_of, try_lock
@@ -46,7 +45,7 @@ def take_lease(root: Path) -> Held | None:
     """
     try:
         (root / LEASES).mkdir(parents=True, exist_ok=True)
-        return try_lock(root / LEASES / secrets.token_hex(6))
+        return try_lock(root / LEASES / os.urandom(6).hex())
     except OSError as error:
         if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
             return None

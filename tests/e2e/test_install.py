@@ -22,7 +22,7 @@ from testbed.small_archive import make_archive
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reespack.model import Archive
+    from reespack.products import Archive
 
 TOP = Path(__file__).parents[2]
 NOBODY = 65534

@@ -18,12 +18,13 @@ from kernels import kernel, value_of
 
 from reespack.files import sha256_file
 from reespack.kernelspec import add_kernelspecs, write_launcher_kernelspec
-from reespack.model import Archive, EnvironmentSpec, PlatformLock, Prefix, Repository
+from reespack.model import EnvironmentSpec, Repository
+from reespack.products import Archive, PlatformLock, Prefix
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reespack.model import Kernelspec
+    from reespack.products import Kernelspec
 
 START = """#!/bin/bash
 export FROM_START="$NB_PYTHON_PREFIX and $REPO_DIR"

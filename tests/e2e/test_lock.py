@@ -19,7 +19,7 @@ from reespack.model import CondaRequirement, EnvironmentSpec, Origin, PipRequire
 from reespack.uv import PackageIndex
 
 if TYPE_CHECKING:
-    from reespack.model import Lock
+    from reespack.products import Lock
 
 CONDA_LOCK = Path(sys.executable).with_name("conda-lock")
 PLATFORM = "linux-64"

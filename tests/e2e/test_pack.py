@@ -14,8 +14,8 @@ import rattler
 from uv import find_uv_bin
 
 from reespack.bytecode import compile_sources
-from reespack.model import Archive, PlatformLock, Prefix
 from reespack.pack import Contents, pack
+from reespack.products import Archive, PlatformLock, Prefix
 from reespack.unpack import unpack, verify
 
 if TYPE_CHECKING:

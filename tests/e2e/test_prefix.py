@@ -31,19 +31,9 @@ from rattler.index import index_fs
 from reespack.channels import ChannelSettings
 from reespack.errors import HashMismatchError, InstallError, PostBuildError
 from reespack.files import sha256_file, walk
-from reespack.model import (
-    ADDED,
-    CondaRequirement,
-    EnvironmentSpec,
-    FileChange,
-    LockedConda,
-    LockedPip,
-    PipRequirement,
-    PlatformLock,
-    Prefix,
-    Repository,
-)
+from reespack.model import ADDED, CondaRequirement, EnvironmentSpec, PipRequirement, Repository
 from reespack.prefix import make_prefix
+from reespack.products import FileChange, LockedConda, LockedPip, PlatformLock, Prefix
 from reespack.uv import PackageIndex, run_uv
 
 if sys.version_info >= (3, 11):
@@ -471,7 +461,8 @@ def test_it_installs_where_the_cache_cannot_be_locked(bench: Bench) -> None:
         import sys
         from pathlib import Path
         from reespack.channels import ChannelSettings
-        from reespack.model import EnvironmentSpec, LockedConda, PlatformLock, Repository
+        from reespack.model import EnvironmentSpec, Repository
+        from reespack.products import LockedConda, PlatformLock
         from reespack.prefix import make_prefix
         from reespack.uv import PackageIndex
 
@@ -728,7 +719,8 @@ def test_an_interrupt_ends_everything_that_was_started(bench: Bench) -> None:
     code = textwrap.dedent(f"""
         from pathlib import Path
         from reespack.channels import ChannelSettings
-        from reespack.model import EnvironmentSpec, LockedConda, PlatformLock, Repository
+        from reespack.model import EnvironmentSpec, Repository
+        from reespack.products import LockedConda, PlatformLock
         from reespack.prefix import make_prefix
         from reespack.uv import PackageIndex
 

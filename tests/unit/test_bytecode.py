@@ -15,7 +15,7 @@ import pytest
 from reespack.bytecode import compile_sources
 from reespack.bytecode.worker import bytecode
 from reespack.errors import PackError
-from reespack.model import Bytecode, FileChange, PlatformLock, Prefix
+from reespack.products import Bytecode, FileChange, PlatformLock, Prefix
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ import pytest
 
 from reespack.bytecode.snapshot import with_own_bundles
 from reespack.errors import PackError
-from reespack.model import Bytecode
+from reespack.products import Bytecode
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from reespack.cli.app import make_app
 from reespack.cli.console import make_console
 from reespack.cli.terminal import Style, flowed, plain, size, table, titled
 from reespack.errors import LockError, UsageError
-from reespack.model import Lock, PlatformLock
+from reespack.products import Lock, PlatformLock
 from reespack.version import VERSION
 
 if TYPE_CHECKING:

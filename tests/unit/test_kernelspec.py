@@ -14,7 +14,8 @@ from reespack.kernelspec import add_kernelspecs, write_launcher_kernelspec
 from reespack.kernelspec.activation import environment_variables
 from reespack.kernelspec.inside import kernel_name
 from reespack.kernelspec.scripts import read_script, shell_text
-from reespack.model import Archive, EnvironmentSpec, Kernelspec, PlatformLock, Prefix, Repository
+from reespack.model import EnvironmentSpec, Repository
+from reespack.products import Archive, Kernelspec, PlatformLock, Prefix
 from reespack.store_settings import load_store_settings
 
 if TYPE_CHECKING:

@@ -11,10 +11,12 @@ from reespack.channels import ChannelSettings
 from reespack.errors import LockError, StaleLockError
 from reespack.locking import given_lock
 from reespack.locking.asked import quiet_conda_lock
-from reespack.model import EnvironmentSpec, Lock, LockfileInput, Repository
+from reespack.model import EnvironmentSpec, LockfileInput, Repository
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from reespack.products import Lock
 
 ENVIRONMENT = """\
 channels: [conda-forge]

@@ -22,15 +22,13 @@ from reespack.model import (
     ADDED,
     CondaRequirement,
     EnvironmentSpec,
-    Lock,
-    LockedConda,
-    LockedPip,
     LockfileInput,
     Origin,
     PipOptions,
     PipRequirement,
     Repository,
 )
+from reespack.products import Lock, LockedConda, LockedPip
 from reespack.uv import PackageIndex
 
 if TYPE_CHECKING:

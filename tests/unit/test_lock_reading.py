@@ -6,7 +6,7 @@ import pytest
 
 from reespack.errors import LockError
 from reespack.locking.reading import dependencies_first, read_lock
-from reespack.model import LockedConda, LockedPip
+from reespack.products import LockedConda, LockedPip
 
 FOREIGN = """\
 version: 1

@@ -22,22 +22,24 @@ from reespack.manifest import (
 )
 from reespack.manifest.addresses import public_url
 from reespack.model import (
-    Archive,
     Detection,
     EnvironmentSpec,
-    FileChange,
     FileVerdict,
+    Note,
+    Origin,
+    Repository,
+    Target,
+    Verdict,
+)
+from reespack.products import (
+    Archive,
+    FileChange,
     Kernelspec,
     Lock,
     LockedConda,
     LockedPip,
-    Note,
-    Origin,
     PlatformLock,
     Prefix,
-    Repository,
-    Target,
-    Verdict,
 )
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reespack.errors import ConfigError, HashMismatchError, InstallError
-from reespack.model import LockedConda
 from reespack.prefix.package_cache import CachedPackages, local_archive, open_package_cache
+from reespack.products import LockedConda
 from reespack.progress import QUIET
 from reespack.store import Cache
 

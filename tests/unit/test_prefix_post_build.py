@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reespack.errors import PostBuildError, RepositoryError
-from reespack.model import FileChange, Repository
+from reespack.model import Repository
 from reespack.prefix.post_build import PostBuild, run_post_build
 from reespack.prefix.wheels import WheelBuilder
+from reespack.products import FileChange
 from reespack.progress import Quiet
 from reespack.uv import PackageIndex
 

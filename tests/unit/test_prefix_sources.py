@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reespack.errors import HashMismatchError, InstallError
-from reespack.model import LockedPip, Repository
+from reespack.model import Repository
 from reespack.prefix.sources import GitSource, clone, download, inside, local_path
+from reespack.products import LockedPip
 from reespack.progress import QUIET
 from reespack.uv import PackageIndex
 

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
-
 import pytest
 
+from reespack.entry_points import EntryPoint
 from reespack.errors import BuildpackError
-from reespack.registry import GROUP, load_buildpacks, load_from
+from reespack.registry import load_buildpacks, load_from
 
 
 class Good:
@@ -54,7 +53,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def point(name: str, attribute: str) -> EntryPoint:
-    return EntryPoint(name=name, value=f"{HERE}:{attribute}", group=GROUP)
+    return EntryPoint(name=name, value=f"{HERE}:{attribute}", distribution=HERE, version="1.0")
 
 
 def test_built_ins_come_in_a_fixed_order() -> None:
@@ -103,4 +102,4 @@ def test_what_is_wrong_names_its_source(attributes: list[str], message: str) -> 
 
 def test_a_module_that_is_not_there() -> None:
     with pytest.raises(BuildpackError, match="ModuleNotFoundError"):
-        load_from([EntryPoint(name="x", value="no_such_module_at_all:X", group=GROUP)])
+        load_from([EntryPoint(name="x", value="no_such_module:X", distribution="d", version="1.0")])

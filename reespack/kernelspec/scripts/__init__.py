@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from importlib.resources import files
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from reespack.files import temporary_beside
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["PREFIX_MARK", "read_script", "replace_file", "shell_text"]
 
@@ -19,7 +15,7 @@ PREFIX_MARK = "@PREFIX@"
 
 def read_script(name: str) -> str:
     """Return the text of a script of this package."""
-    return files(__name__).joinpath(name).read_text(encoding="utf-8")
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def replace_file(target: Path, content: str | bytes, *, executable: bool = False) -> None:

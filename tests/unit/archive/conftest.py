@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reespack.model import Archive, PlatformLock, Prefix
 from reespack.pack import Contents, pack
+from reespack.products import Archive, PlatformLock, Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from reespack.model import Archive, Prefix
+    from reespack.products import Archive, Prefix
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from reespack.model import Archive, Prefix
     from reespack.pack import Contents
+    from reespack.products import Archive, Prefix
 
     Pack = Callable[..., Archive]
     Make = Callable[[Path], Prefix]

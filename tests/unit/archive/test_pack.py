@@ -16,18 +16,18 @@ import pytest
 
 from reespack.archive.frames import ZstdCodec
 from reespack.errors import LeftoverPrefixError, PackError
-from reespack.model import Bytecode, FileChange
 from reespack.pack.compressing import Compression
 from reespack.pack.earlier import EarlierFrames, frames_document, read_frames
+from reespack.products import Bytecode, FileChange
 from reespack.unpack import read_manifest, unpack, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from reespack.model import Archive, Prefix
     from reespack.pack import Contents
     from reespack.pack.block import Block
+    from reespack.products import Archive, Prefix
 
     Pack = Callable[..., Archive]
     Make = Callable[[Path], Prefix]
@@ -389,7 +389,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, {resource.RLIM_INFINITY}))
 from pathlib import Path
 from reespack.errors import PackError
-from reespack.model import PlatformLock, Prefix
+from reespack.products import PlatformLock, Prefix
 from reespack.pack import pack
 prefix = Prefix(path=Path({str(prefix.path)!r}), lock=PlatformLock(platform="linux-64", conda=()))
 try:

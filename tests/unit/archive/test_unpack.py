@@ -22,7 +22,7 @@ from reespack.pack import blocks
 from reespack.unpack import processes, read_manifest, unpack, verify
 
 if TYPE_CHECKING:
-    from reespack.model import Archive, Prefix
+    from reespack.products import Archive, Prefix
 
     Pack = Callable[..., Archive]
     Tree = Callable[[Path], dict[str, Any]]
