@@ -15,6 +15,7 @@ A site's own table has the same form, and its rows replace those of the built-in
 
 from __future__ import annotations
 
+import pkgutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -63,10 +64,8 @@ def load_apt_table(site: Path | None = None) -> AptTable:
 
     Raises ConfigError, naming file and line, for a site table that cannot be read.
     """
-    from importlib.resources import files  # sooner, a build that asks for none would wait for it
-
-    built_in = files("reespack") / "data" / "apt-packages.tsv"
-    rows = _parse(built_in.read_text(encoding="utf-8"), "apt-packages.tsv")
+    built_in = pkgutil.get_data("reespack", "data/apt-packages.tsv") or b""
+    rows = _parse(built_in.decode(), "apt-packages.tsv")
     if site is not None:
         try:
             text = site.read_text(encoding="utf-8-sig")

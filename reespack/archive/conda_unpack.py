@@ -16,7 +16,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 
 TYPE_CHECKING = False  # importing typing takes longer than mending
 if TYPE_CHECKING:
@@ -188,6 +187,8 @@ def mended_file(
 
 def replace_content(path: str, content: bytes) -> None:
     """Give a file another content in one step: a running program keeps the one it opened."""
+    import tempfile  # reespack imports this module where it mends files before they are written
+
     status = os.stat(path)  # noqa: PTH116
     handle, temporary = tempfile.mkstemp(prefix=".conda-unpack-", dir=os.path.dirname(path))  # noqa: PTH120
     try:

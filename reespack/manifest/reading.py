@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import VerificationError
@@ -51,10 +52,9 @@ def parse_manifest(content: bytes) -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the manifest."""
-    from importlib.resources import files
-
-    text = files("reespack").joinpath("data/manifest.schema.json").read_text(encoding="utf-8")
-    return dict(json.loads(text))
+    # importlib.resources would take longer to import than all else that reads a manifest
+    content = pkgutil.get_data("reespack", "data/manifest.schema.json") or b""
+    return dict(json.loads(content))
 
 
 def archive_of(manifest: dict[str, Any], path: Path) -> Archive:
