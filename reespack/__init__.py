@@ -10,9 +10,9 @@ Names are imported when they are first used, so that `import reespack` costs not
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from reespack.lazy import on_first_use
 from reespack.version import VERSION
 
 if TYPE_CHECKING:
@@ -42,34 +42,26 @@ __all__ = [
     "specify",
 ]
 
-_HOMES = {
-    "reespack.channel": ("create_channel",),
-    "reespack.config": ("Settings", "load_settings"),
-    "reespack.errors": ("ReespackError",),
-    "reespack.model": ("Detection", "EnvironmentSpec", "Repository"),
-    "reespack.products": ("Lock",),
-    "reespack.pipeline": (
-        "BuildOptions",
-        "BuildResult",
-        "Request",
-        "build",
-        "detect",
-        "lock",
-        "specify",
-    ),
-}
 __version__ = VERSION
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> object:
-    """Import a public name from its module when it is first asked for."""
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
-    globals()[name] = value
-    return value
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "channel": ("create_channel",),
+        "config": ("Settings", "load_settings"),
+        "errors": ("ReespackError",),
+        "model": ("Detection", "EnvironmentSpec", "Repository"),
+        "pipeline": (
+            "BuildOptions",
+            "BuildResult",
+            "Request",
+            "build",
+            "detect",
+            "lock",
+            "specify",
+        ),
+        "products": ("Lock",),
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -154,20 +154,20 @@ def load_settings(
 
 def default_user_file(environ: Mapping[str, str]) -> Path | None:
     """Return the user's reespack.toml if there is one; REESPACK_CONFIG names another."""
-    import platformdirs
-
     if USER_FILE_VARIABLE in environ:
         return _named_file(environ, USER_FILE_VARIABLE)
+    import platformdirs
+
     file = platformdirs.user_config_path("reespack", appauthor=False) / FILE
     return file if file.is_file() else None
 
 
 def default_site_file(environ: Mapping[str, str]) -> Path | None:
     """Return the site's reespack.toml if there is one; REESPACK_SITE_CONFIG names another."""
-    import platformdirs
-
     if SITE_FILE_VARIABLE in environ:
         return _named_file(environ, SITE_FILE_VARIABLE)
+    import platformdirs
+
     folders = (Path("/etc/reespack"), platformdirs.site_config_path("reespack", appauthor=False))
     return next((folder / FILE for folder in folders if (folder / FILE).is_file()), None)
 

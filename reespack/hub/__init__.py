@@ -9,7 +9,7 @@ progress, `register` the handlers for what jobs tell the Hub. See docs/hub.md.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reespack.catalog import Catalog
 from reespack.hub.builds import Builds
@@ -18,6 +18,7 @@ from reespack.hub.configuring import configure
 from reespack.hub.hook import Site
 from reespack.hub.spawning import with_reports
 from reespack.hub.watching import WatchedCatalog
+from reespack.lazy import on_first_use
 
 if TYPE_CHECKING:
     from reespack.hub.api import register
@@ -34,11 +35,4 @@ __all__ = [
     "with_reports",
 ]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has that name
-    """Import what needs JupyterHub only where it is asked for."""
-    if name == "register":
-        from reespack.hub.api import register
-
-        return register
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = on_first_use(__name__, {"api": ("register",)})  # it needs JupyterHub

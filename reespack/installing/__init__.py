@@ -11,8 +11,9 @@ than it needs.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from reespack.lazy import on_first_use
 
 if TYPE_CHECKING:
     from reespack.installing.kernels import (
@@ -49,25 +50,20 @@ __all__ = [
     "remove_kernel",
 ]
 
-_HOMES = {
-    "kernels": (
-        "InstalledKernel",
-        "find_kernels",
-        "install_kernel",
-        "kernel_folder",
-        "remove_kernel",
-    ),
-    "opening": ("open_environment",),
-    "removal": ("Collected", "Kept", "collect", "list_store", "remove"),
-    "run": ("become",),
-    "stores": ("Place", "Stores", "open_stores", "open_to_all"),
-    "unpacking": ("Installation", "install"),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> object:
-    """Import the module that a public name lives in."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "kernels": (
+            "InstalledKernel",
+            "find_kernels",
+            "install_kernel",
+            "kernel_folder",
+            "remove_kernel",
+        ),
+        "opening": ("open_environment",),
+        "removal": ("Collected", "Kept", "collect", "list_store", "remove"),
+        "run": ("become",),
+        "stores": ("Place", "Stores", "open_stores", "open_to_all"),
+        "unpacking": ("Installation", "install"),
+    },
+)

@@ -2,25 +2,30 @@
 
 A JSON document whose form is published in `reespack/data/manifest.schema.json` and explained in
 `docs/manifest.md`. It lies in the archive (`share/reespack/manifest.json`) and, with the archive's
-own sum added, beside it.
+own sum added, beside it. Names are imported when they are first used.
 """
 
 from __future__ import annotations
 
-from reespack.manifest.document import (
-    FORMAT_VERSION,
-    make_manifest,
-    with_archive,
-    with_differing,
-)
-from reespack.manifest.reading import (
-    archive_of,
-    kernelspecs_of,
-    manifest_bytes,
-    parse_manifest,
-    schema,
-)
-from reespack.manifest.summary import Section, summarize
+from typing import TYPE_CHECKING
+
+from reespack.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from reespack.manifest.document import (
+        FORMAT_VERSION,
+        make_manifest,
+        with_archive,
+        with_differing,
+    )
+    from reespack.manifest.reading import (
+        archive_of,
+        kernelspecs_of,
+        manifest_bytes,
+        parse_manifest,
+        schema,
+    )
+    from reespack.manifest.summary import Section, summarize
 
 __all__ = [
     "FORMAT_VERSION",
@@ -35,3 +40,12 @@ __all__ = [
     "with_archive",
     "with_differing",
 ]
+
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "document": ("FORMAT_VERSION", "make_manifest", "with_archive", "with_differing"),
+        "reading": ("archive_of", "kernelspecs_of", "manifest_bytes", "parse_manifest", "schema"),
+        "summary": ("Section", "summarize"),
+    },
+)

@@ -8,7 +8,6 @@ finds its archive in the cache pays for neither a solver nor a compressor.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from reespack.deliver import prepare_output
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from reespack.apt import AptTable
     from reespack.config import Settings
     from reespack.model import Detection, EnvironmentSpec
     from reespack.pipeline.pin import Pin
@@ -82,16 +82,21 @@ def specify(
 
     Without `use_lockfile`, a lockfile in the repository is passed over, for a new solve.
     """
-    from reespack.apt import load_apt_table
     from reespack.detection import require_usable
     from reespack.spec import make_spec
 
     settings = settings or default_settings()
     require_usable(detection, allow_empty=request.allow_empty)
+
+    def apt_table() -> AptTable:
+        from reespack.apt import load_apt_table
+
+        return load_apt_table(settings.apt_table)
+
     return make_spec(
         detection,
         apt=settings.apt,
-        apt_table=partial(load_apt_table, settings.apt_table),
+        apt_table=apt_table,
         allow_empty=request.allow_empty,
         default_channels=settings.channels,
         channels=request.channels,

@@ -8,13 +8,12 @@ from reespack.buildpack import Contribution
 from reespack.errors import DetectError, SpecError
 from reespack.model import EnvironmentSpec, Note, PipOptions, Verdict
 from reespack.spec.additions import Requests, with_additions
-from reespack.spec.apt_requirements import MappedPackages, map_system_packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from reespack.apt import AptTable
-    from reespack.model import CondaRequirement, Detection, LockfileInput
+    from reespack.model import CondaRequirement, Detection, LockfileInput, SystemPackage
 
 __all__ = ["make_spec"]
 
@@ -59,9 +58,7 @@ def make_spec(  # noqa: PLR0913 - each is a choice of the user's, given by keywo
             server=server,
         )
     system = [one for each in found for one in each.system_packages]
-    mapped = (
-        map_system_packages(system, table=apt_table(), policy=apt) if system else MappedPackages()
-    )
+    in_conda, told = _mapped(system, apt_table, apt) if system else ((), ())
     named = [channel for one in found for channel, _ in one.channels]
     post_build = _single("postBuild", (one.post_build for one in found))
     start = _single("start", (one.start for one in found))
@@ -70,7 +67,7 @@ def make_spec(  # noqa: PLR0913 - each is a choice of the user's, given by keywo
         name=detection.repository.name,
         platform=detection.target.platform,
         channels=_unique((*channels, *(named or default_channels))),
-        conda=_unique((*asked.conda, *mapped.conda)),
+        conda=_unique((*asked.conda, *in_conda)),
         pip=asked.pip,
         pip_constraints=_unique(one for each in found for one in each.pip_constraints),
         pip_options=_merged([one.pip_options for one in found]),
@@ -84,7 +81,7 @@ def make_spec(  # noqa: PLR0913 - each is a choice of the user's, given by keywo
             for file in detection.files
             if file.verdict is Verdict.USED and file.path not in scripts
         ),
-        notes=_unique((*detection.notes, *mapped.notes, *_lock_notes(lockfile, mapped.conda))),
+        notes=_unique((*detection.notes, *told, *_lock_notes(lockfile, in_conda))),
     )
 
 
@@ -93,6 +90,18 @@ def _require_some(detection: Detection, *, allow_empty: bool) -> None:
         raise DetectError(
             "nothing to build from", hint="pass --allow-empty for an environment with Python only"
         )
+
+
+def _mapped(
+    packages: Sequence[SystemPackage],
+    table: Callable[[], AptTable],
+    policy: Literal["error", "warn", "ignore"],
+) -> tuple[tuple[CondaRequirement, ...], tuple[Note, ...]]:
+    """Return what takes the place of system packages; few repositories ask for any."""
+    from reespack.spec.apt_requirements import map_system_packages
+
+    mapped = map_system_packages(packages, table=table(), policy=policy)
+    return mapped.conda, mapped.notes
 
 
 def _lock_notes(

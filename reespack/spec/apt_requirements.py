@@ -22,8 +22,8 @@ __all__ = ["MappedPackages", "map_system_packages"]
 class MappedPackages:
     """What takes the place of system packages, and what there is to say about it."""
 
-    conda: tuple[CondaRequirement, ...] = ()
-    notes: tuple[Note, ...] = ()
+    conda: tuple[CondaRequirement, ...]
+    notes: tuple[Note, ...]
 
 
 def map_system_packages(

@@ -6,8 +6,9 @@ are first used: the processes that write the files need few of these modules, an
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from reespack.lazy import on_first_use
 
 if TYPE_CHECKING:
     from reespack.unpack.checking import Damage, Verification, verify
@@ -23,14 +24,10 @@ __all__ = [
     "verify",
 ]
 
-_IN_CHECKING = ("Damage", "Verification", "verify")
-
-
-def __getattr__(name: str) -> object:
-    """Import a public name from its module when it is first asked for."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "checking" if name in _IN_CHECKING else "unpacking"
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "checking": ("Damage", "Verification", "verify"),
+        "unpacking": ("Unpacked", "read_manifest", "read_members", "unpack"),
+    },
+)
