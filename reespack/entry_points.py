@@ -19,6 +19,8 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
 
+from reespack.errors import BuildpackError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -49,7 +51,8 @@ class EntryPoint:
 def entry_points(group: str) -> tuple[EntryPoint, ...]:
     """Return the entry points of a group, in the order of sys.path.
 
-    Of a distribution that is installed twice, the one counts that is imported.
+    Of a distribution that is installed twice, the one counts that is imported. Raises
+    BuildpackError, naming the distribution, for a file that cannot be parsed.
     """
     folders = [path or "." for path in sys.path]
     if _has_other_sources(folders):
@@ -84,16 +87,23 @@ def _distributions(folder: str) -> Iterator[tuple[str, str]]:
 
 def _read(described: str, group: str) -> Iterator[EntryPoint]:
     try:
-        with open(f"{described}/entry_points.txt", encoding="utf-8") as file:  # noqa: PTH123
+        with open(f"{described}/entry_points.txt", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
             text = file.read()
     except OSError:
         return
     if f"[{group}]" not in text:
         return
+    distribution, version = _name_and_version(described)
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read_string(text)
-    distribution, version = _name_and_version(described)
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        problem = str(error).partition("\n")[0]
+        raise BuildpackError(
+            f"the entry points of {distribution} cannot be read: {problem}",
+            hint=f"reinstall or uninstall {distribution}",
+        ) from error
     for name, value in parser.items(group):
         yield EntryPoint(name=name, value=value, distribution=distribution, version=version)
 
@@ -103,7 +113,7 @@ def _name_and_version(described: str) -> tuple[str, str]:
     fields = {"name": "unknown", "version": "unknown"}
     metadata = _DESCRIPTIONS[os.path.splitext(described)[1]]  # noqa: PTH122
     try:
-        with open(f"{described}/{metadata}", encoding="utf-8") as file:  # noqa: PTH123
+        with open(f"{described}/{metadata}", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
             for line in iter(file.readline, "\n"):
                 if not line:
                     break
