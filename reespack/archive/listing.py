@@ -32,6 +32,7 @@ __all__ = [
 
 KINDS = frozenset({"0644", "0755", "dir", "link", "outside"})
 _FILES = frozenset({"0644", "0755"})
+_NO_NAMES = frozenset({"", ".", ".."})
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _UNESCAPES = {escaped: plain for plain, escaped in _ESCAPES.items()}
 _ODD = re.compile(r"[\\\t\n\r]")
@@ -86,7 +87,7 @@ def checked_members(content: bytes) -> Iterator[Member]:
     seen = {MANIFEST, LISTING}
     for number, member in enumerate(read_lines(content), start=1):
         path = member.path
-        if problem := _problem(member, folders, seen):
+        if not _is_plain(member, folders, seen) and (problem := _problem(member, folders, seen)):
             raise UnpackError(
                 f"{LISTING}:{number}: {path!r} {problem}",
                 hint="the archive is damaged or was made to do harm; nothing of it was unpacked",
@@ -125,13 +126,29 @@ def leads_out(path: str, target: str) -> bool:
     return target.startswith("/") or landing == ".." or landing.startswith("../")
 
 
+def _is_plain(member: Member, folders: set[str], seen: set[str]) -> bool:
+    """Say whether a member is a file with which nothing is wrong: almost all are."""
+    path, kind, size, value = member
+    folder, _, name = path.rpartition("/")
+    return (
+        kind in _FILES
+        and folder in folders
+        and path not in seen
+        and name not in _NO_NAMES
+        and path[0] != "/"
+        and size >= 0
+        and "\0" not in path
+        and _DIGEST.fullmatch(value) is not None
+    )
+
+
 def _problem(  # noqa: PLR0911 - one for each
     member: Member, folders: set[str], seen: set[str]
 ) -> str | None:
     """Say what is wrong with a member; the names of `folders` have been looked at before."""
     path, kind, size, value = member
     parent, _, name = path.rpartition("/")
-    if name in {"", ".", ".."} or path.startswith("/"):
+    if name in _NO_NAMES or path.startswith("/"):
         return "is no path inside an environment"
     if path in seen:
         return "comes twice"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import PLACEHOLDERS, STATE
-from reespack.archive.listing import Member, parse_listing
+from reespack.archive.listing import parse_listing
 from reespack.errors import ArchiveChangedError, StoreError, UnpackError, VerificationError
 from reespack.files import sha256_bytes
 from reespack.installing.lease import holders
@@ -230,24 +230,24 @@ def make_layer(place: Place, archive: Path, namespace: Namespace, part: Path) ->
                 f"{path} is damaged: its sha256 is not the listing's",
                 hint="fetch or build the archive again",
             )
-        _write(layer, members[path], mending.mended(members[path], content), mtime)
+        _write(layer, path, members[path].kind, mending.mended(members[path], content), mtime)
     lines = f"{place.environment}\n{place.digest}\n{archive}\n"
     for path, content in (
         (MANIFEST, manifest),  # for `reespack list`
         (STATE, os.fsencode(place.environment) + b"\n"),
         (MARKER, lines.encode("utf-8", "surrogateescape")),
     ):
-        _write(layer, Member(path, "0644", len(content), "-"), content, mtime)
+        _write(layer, path, "0644", content, mtime)
     return made
 
 
-def _write(layer: Path, member: Member, content: bytes, mtime: int) -> None:
+def _write(layer: Path, path: str, kind: str, content: bytes, mtime: int) -> None:
     above = layer
-    for name in member.path.split("/")[:-1]:
+    for name in path.split("/")[:-1]:
         above /= name
         if not above.is_dir():
             _make_folder(above)
-    NewFiles(layer, mtime).write(member, content)
+    NewFiles(layer, mtime).write(path, kind, content)
 
 
 def _make_folder(folder: Path) -> None:

@@ -76,14 +76,16 @@ class NewFiles:
         self._folders: set[str] = set()
         self._as_asked: set[str] = set()
 
-    def write(self, member: Member, content: memoryview | bytes) -> None:
+    def write(self, path: str, kind: str, content: memoryview | bytes) -> None:
         """Write a file at once."""
-        handle = self._open(member)
+        handle = self._open(path, kind)
         try:
             count = os.write(handle, content)
             if count < len(content):
                 _write_all(handle, memoryview(content)[count:])
-            self._seal(handle, member)
+            if kind not in self._as_asked:
+                self._set_mode(handle, kind)
+            os.utime(handle, self._times)
         finally:
             os.close(handle)
 
@@ -91,7 +93,7 @@ class NewFiles:
         self, member: Member, pieces: Iterable[memoryview], mend: Callable[[bytes], bytes] | None
     ) -> None:
         """Write a file as it comes, however large; the few that need mending are mended then."""
-        handle = self._open(member)
+        handle = self._open(member.path, member.kind)
         try:
             for piece in pieces:
                 _write_all(handle, piece)
@@ -101,29 +103,28 @@ class NewFiles:
                 os.ftruncate(handle, 0)
                 os.lseek(handle, 0, os.SEEK_SET)
                 _write_all(handle, memoryview(content))
-            self._seal(handle, member)
+            self._set_mode(handle, member.kind)
+            os.utime(handle, self._times)
         finally:
             os.close(handle)
 
-    def _open(self, member: Member) -> int:
-        folder = member.path.rpartition("/")[0]
+    def _open(self, path: str, kind: str) -> int:
+        folder = path.rpartition("/")[0]
         if folder not in self._folders:
             os.makedirs(f"{self._root}/{folder}", 0o700, exist_ok=True)  # noqa: PTH103
             self._folders.add(folder)
-        return os.open(f"{self._root}/{member.path}", _NEW_FILE, _MODES[member.kind])
+        return os.open(f"{self._root}/{path}", _NEW_FILE, _MODES[kind])
 
-    def _seal(self, handle: int, member: Member) -> None:
-        """Give a file its time, and its mode if the umask, or a folder's ACL, took some of it.
+    def _set_mode(self, handle: int, kind: str) -> None:
+        """Give a file its mode if the umask, or a folder's ACL, took some of it.
 
         What one file got, all like it get: the umask is this process's, and ACLs are inherited.
         """
-        if member.kind not in self._as_asked:
-            mode = _MODES[member.kind]
-            if stat.S_IMODE(os.fstat(handle).st_mode) == mode:
-                self._as_asked.add(member.kind)
-            else:
-                os.fchmod(handle, mode)
-        os.utime(handle, self._times)
+        mode = _MODES[kind]
+        if stat.S_IMODE(os.fstat(handle).st_mode) == mode:
+            self._as_asked.add(kind)
+        else:
+            os.fchmod(handle, mode)
 
 
 def _write_all(handle: int, content: memoryview) -> None:
@@ -136,30 +137,32 @@ def extract(  # noqa: PLR0913 - what goes where, and how
     members: Iterable[Member],
     files: NewFiles,
     mending: Mending,
-    advance: Callable[[int], None],
     *,
     sums: bool,
+    advance: Callable[[int], None] | None = None,
 ) -> None:
     """Write the files among the next `members`; links and empty folders are for `finish`.
 
     With `sums`, each is held against the listing; else whoever calls this takes the archive's own
-    sum. One thread, on purpose: in Python, threads that write small files wait for each other.
+    sum. `advance` is told the bytes of each. One thread, on purpose: in Python, threads that write
+    small files wait for each other.
     """
     for member in members:
+        path, kind, size, _ = member
         require_header(stream, member)
-        if member.size >= LARGE:
+        if size >= LARGE:
             pieces = _pieces(stream, member, sums=sums)
             mend = functools.partial(mending.mended, member)
-            files.write_pieces(member, pieces, mend if member.path in mending.records else None)
-        elif member.is_file:
-            content: memoryview | bytes = stream.take(member.size)
-            stream.take(padding(member.size))
+            files.write_pieces(member, pieces, mend if path in mending.records else None)
+        elif kind in _MODES:
+            content: memoryview | bytes = stream.take(size, padding(size))
             if sums:
                 _check(member, _sha256(content))
-            if member.path in mending.records:
+            if path in mending.records:
                 content = mending.mended(member, bytes(content))
-            files.write(member, content)
-        advance(member.size)
+            files.write(path, kind, content)
+        if advance:
+            advance(size)
 
 
 def _pieces(stream: TarStream, member: Member, *, sums: bool) -> Iterator[memoryview]:

@@ -45,7 +45,7 @@ def _work(task: dict[str, str | int | bool]) -> None:
             frames = map(Frame._make, given)
             stream = TarStream(decompressed(file.fileno(), frame) for frame in frames)
             stream.mtime = int(task["mtime"])
-            extract(stream, members, files, mending, lambda _: None, sums=bool(task["sums"]))
+            extract(stream, members, files, mending, sums=bool(task["sums"]))
             stream.require_end(0)
             _answer({"done": len(given)})
 

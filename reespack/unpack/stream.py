@@ -33,14 +33,17 @@ class TarStream:
         """How many bytes have been taken."""
         return self._passed + self._at
 
-    def take(self, count: int) -> memoryview:
-        """Return the next `count` bytes; raise VerificationError when there are not as many."""
+    def take(self, count: int, passed: int = 0) -> memoryview:
+        """Return the next `count` bytes, and pass over `passed` more.
+
+        Raises VerificationError when there are not as many.
+        """
         end = self._at + count
-        if end > len(self._piece):  # most of the time, all of it is in this one
-            self._gather(count)
+        if end + passed > len(self._piece):  # most of the time, all of it is in this one
+            self._gather(count + passed)
             end = self._at + count
         taken = self._view[self._at : end]
-        self._at = end
+        self._at = end + passed
         return taken
 
     def passes(self, expected: bytes) -> bool:

@@ -130,7 +130,7 @@ def _extract_tar(  # noqa: PLR0913 - what goes where, and how
         head = read_head(stream, os.fsencode(prefix))
         files = NewFiles(root, stream.mtime)
         for path, content in head.files:
-            files.write(Member(path, "0644", len(content), "-"), content)
+            files.write(path, "0644", content)
         if processes.fit(stream.position):
             task = Task(archive=archive, root=root, head=head, mtime=stream.mtime, sums=sums)
             with progress.task("unpacking", total=processes.size, unit="bytes") as advance:
@@ -139,7 +139,7 @@ def _extract_tar(  # noqa: PLR0913 - what goes where, and how
             body = list(head.body)
             total = sum(member.size for member in body)
             with progress.task("unpacking", total=total, unit="bytes") as advance:
-                extract(stream, body, files, head.mending, advance, sums=sums)
+                extract(stream, body, files, head.mending, sums=sums, advance=advance)
                 stream.require_end(len(END))
     members = (*head.first, *body)
     finish(root, members, stream.mtime)
