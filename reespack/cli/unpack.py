@@ -39,15 +39,14 @@ def unpack(  # noqa: PLR0913 - each is an option
 
     With --quiet, stdout is the environment's path and nothing else.
     """
-    from reespack.config import load_settings
     from reespack.installing.digest import Snapshot, told_beside
+    from reespack.some_settings import load_threads
     from reespack.unpack import unpack as unpack_archive
 
-    settings = load_settings(flags={"threads": threads})
     made = unpack_archive(
         archive,
         folder,
-        threads=settings.threads,
+        threads=load_threads(threads),
         sha256=told_beside(Snapshot(archive)),
         progress=make_console(verbose=verbose, quiet=quiet),
     )

@@ -43,14 +43,13 @@ def verify(  # noqa: PLR0913 - each is an option
 
     The manifest beside the archive knows its sum; the one within it knows its files.
     """
-    from reespack.config import load_settings
+    from reespack.some_settings import load_threads
     from reespack.unpack import verify as verify_archive
 
     if manifest is None and (found_beside := beside(archive, MANIFEST_BESIDE)).is_file():
         manifest = found_beside
     console = make_console(verbose=verbose, quiet=quiet)
-    threads = load_settings(flags={"threads": threads}).threads
-    found = verify_archive(archive, manifest, threads=threads)
+    found = verify_archive(archive, manifest, threads=load_threads(threads))
     if manifest is None:
         console.warn("there is no manifest beside the archive: its own sum is not checked")
     if json:
