@@ -15,16 +15,18 @@ A site's own table has the same form, and its rows replace those of the built-in
 
 from __future__ import annotations
 
+import functools
 import pkgutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
 from reespack.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["AptRow", "AptTable", "load_apt_table"]
+__all__ = ["AptRow", "AptTable", "built_in_rows", "load_apt_table"]
 
 Kind = Literal["conda", "base", "gui", "none"]
 _COLUMNS = ["apt_name", "count", "kind", "conda", "note"]
@@ -44,16 +46,19 @@ class AptRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AptTable:
-    """Rows by apt name."""
+    """The built-in rows, and those of a `site` that take the place of some of them, by apt name.
 
-    rows: dict[str, AptRow]
+    The built-in ones are read when the first name is looked up: few repositories name any.
+    """
+
+    site: Mapping[str, AptRow] = field(default_factory=dict)
 
     def look_up(self, name: str) -> AptRow | None:
         """Return what is known of `name`; None when nothing is.
 
         Debian's `r-cran-x` is conda-forge's `r-x`, listed or not.
         """
-        row = self.rows.get(name)
+        row = self.site.get(name) or built_in_rows().get(name)
         if row is None and name.startswith(_R_PREFIX):
             return AptRow(name=name, kind="conda", conda=(f"r-{name.removeprefix(_R_PREFIX)}",))
         return row
@@ -64,18 +69,23 @@ def load_apt_table(site: Path | None = None) -> AptTable:
 
     Raises ConfigError, naming file and line, for a site table that cannot be read.
     """
-    built_in = pkgutil.get_data("reespack", "data/apt-packages.tsv") or b""
-    rows = _parse(built_in.decode(), "apt-packages.tsv")
-    if site is not None:
-        try:
-            text = site.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"the site's apt table {site} cannot be read: {error}",
-                hint="it is named by the setting apt_table",
-            ) from error
-        rows |= _parse(text, str(site))
-    return AptTable(rows=rows)
+    if site is None:
+        return AptTable()
+    try:
+        text = site.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the site's apt table {site} cannot be read: {error}",
+            hint="it is named by the setting apt_table",
+        ) from error
+    return AptTable(site=_parse(text, str(site)))
+
+
+@functools.cache
+def built_in_rows() -> Mapping[str, AptRow]:
+    """Return the rows that come with reespack."""
+    content = pkgutil.get_data("reespack", "data/apt-packages.tsv") or b""
+    return _parse(content.decode(), "apt-packages.tsv")
 
 
 def _parse(text: str, source: str) -> dict[str, AptRow]:

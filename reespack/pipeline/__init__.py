@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from reespack.apt import AptTable
     from reespack.config import Settings
     from reespack.model import Detection, EnvironmentSpec
     from reespack.pipeline.pin import Pin
@@ -82,21 +81,16 @@ def specify(
 
     Without `use_lockfile`, a lockfile in the repository is passed over, for a new solve.
     """
+    from reespack.apt import load_apt_table
     from reespack.detection import require_usable
     from reespack.spec import make_spec
 
     settings = settings or default_settings()
     require_usable(detection, allow_empty=request.allow_empty)
-
-    def apt_table() -> AptTable:
-        from reespack.apt import load_apt_table
-
-        return load_apt_table(settings.apt_table)
-
     return make_spec(
         detection,
         apt=settings.apt,
-        apt_table=apt_table,
+        apt_table=load_apt_table(settings.apt_table),
         allow_empty=request.allow_empty,
         default_channels=settings.channels,
         channels=request.channels,

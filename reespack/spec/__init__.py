@@ -8,12 +8,13 @@ from reespack.buildpack import Contribution
 from reespack.errors import DetectError, SpecError
 from reespack.model import EnvironmentSpec, Note, PipOptions, Verdict
 from reespack.spec.additions import Requests, with_additions
+from reespack.spec.apt_requirements import map_system_packages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from reespack.apt import AptTable
-    from reespack.model import CondaRequirement, Detection, LockfileInput, SystemPackage
+    from reespack.model import CondaRequirement, Detection, LockfileInput
 
 __all__ = ["make_spec"]
 
@@ -24,7 +25,7 @@ def make_spec(  # noqa: PLR0913 - each is a choice of the user's, given by keywo
     detection: Detection,
     *,
     apt: Literal["error", "warn", "ignore"] = "error",
-    apt_table: Callable[[], AptTable],
+    apt_table: AptTable,
     allow_empty: bool = False,
     default_channels: tuple[str, ...] = ("conda-forge",),
     channels: tuple[str, ...] = (),
@@ -33,7 +34,6 @@ def make_spec(  # noqa: PLR0913 - each is a choice of the user's, given by keywo
 ) -> EnvironmentSpec:
     """Return what the files ask for together, and what reespack adds to it, on one platform.
 
-    `apt_table` is called where a file names system packages, to say what takes their place.
     `default_channels` count where no file names a channel; `channels` come before all others.
     `server` adds what a Hub's single-user server needs. With a lockfile in the repository nothing
     is added: the requirements are then only what the lock must belong to; without `use_lockfile`
@@ -57,8 +57,9 @@ def make_spec(  # noqa: PLR0913 - each is a choice of the user's, given by keywo
             default_python=detection.target.default_python,
             server=server,
         )
-    system = [one for each in found for one in each.system_packages]
-    in_conda, told = _mapped(system, apt_table, apt) if system else ((), ())
+    mapped = map_system_packages(
+        [one for each in found for one in each.system_packages], table=apt_table, policy=apt
+    )
     named = [channel for one in found for channel, _ in one.channels]
     post_build = _single("postBuild", (one.post_build for one in found))
     start = _single("start", (one.start for one in found))
@@ -67,7 +68,7 @@ def make_spec(  # noqa: PLR0913 - each is a choice of the user's, given by keywo
         name=detection.repository.name,
         platform=detection.target.platform,
         channels=_unique((*channels, *(named or default_channels))),
-        conda=_unique((*asked.conda, *in_conda)),
+        conda=_unique((*asked.conda, *mapped.conda)),
         pip=asked.pip,
         pip_constraints=_unique(one for each in found for one in each.pip_constraints),
         pip_options=_merged([one.pip_options for one in found]),
@@ -81,7 +82,7 @@ def make_spec(  # noqa: PLR0913 - each is a choice of the user's, given by keywo
             for file in detection.files
             if file.verdict is Verdict.USED and file.path not in scripts
         ),
-        notes=_unique((*detection.notes, *told, *_lock_notes(lockfile, in_conda))),
+        notes=_unique((*detection.notes, *mapped.notes, *_lock_notes(lockfile, mapped.conda))),
     )
 
 
@@ -90,18 +91,6 @@ def _require_some(detection: Detection, *, allow_empty: bool) -> None:
         raise DetectError(
             "nothing to build from", hint="pass --allow-empty for an environment with Python only"
         )
-
-
-def _mapped(
-    packages: Sequence[SystemPackage],
-    table: Callable[[], AptTable],
-    policy: Literal["error", "warn", "ignore"],
-) -> tuple[tuple[CondaRequirement, ...], tuple[Note, ...]]:
-    """Return what takes the place of system packages; few repositories ask for any."""
-    from reespack.spec.apt_requirements import map_system_packages
-
-    mapped = map_system_packages(packages, table=table(), policy=policy)
-    return mapped.conda, mapped.notes
 
 
 def _lock_notes(

@@ -60,7 +60,7 @@ def outcome(case: Case, buildpacks: Sequence[RegisteredBuildpack]) -> dict[str, 
         detection = detect(case.repository, target=target, buildpacks=buildpacks)
         found["files"] = _files(detection)
         require_usable(detection, allow_empty=options.get("allow_empty", False))
-        spec = make_spec(detection, apt_table=load_apt_table, **options)
+        spec = make_spec(detection, apt_table=load_apt_table(), **options)
     except ReespackError as error:
         found["error"] = {"exit_code": error.exit_code, "message": error.message}
         found["error"] |= {"hint": error.hint} if error.hint else {}

@@ -59,7 +59,7 @@ def detection(*contributions: Contribution, python: str = "3.12") -> Detection:
 def spec(*contributions: Contribution, **options: object) -> EnvironmentSpec:
     return make_spec(
         detection(*contributions),
-        apt_table=load_apt_table,
+        apt_table=load_apt_table(),
         **options,  # type: ignore[arg-type]
     )
 
@@ -103,7 +103,7 @@ def test_a_server_comes_from_where_the_kernel_does(
 
 def test_the_default_python_is_a_setting() -> None:
     found = make_spec(
-        detection(Contribution(languages=("python",)), python="3.10"), apt_table=load_apt_table
+        detection(Contribution(languages=("python",)), python="3.10"), apt_table=load_apt_table()
     )
     assert specs(found)[0] == "python=3.10"
 
@@ -167,8 +167,8 @@ def test_two_buildpacks_with_a_post_build_contradict_each_other() -> None:
 def test_nothing_used_is_an_error_unless_allowed() -> None:
     empty = replace(detection(), files=())
     with pytest.raises(DetectError, match="nothing to build from"):
-        make_spec(empty, apt_table=load_apt_table)
-    found = make_spec(empty, apt_table=load_apt_table, allow_empty=True)
+        make_spec(empty, apt_table=load_apt_table())
+    found = make_spec(empty, apt_table=load_apt_table(), allow_empty=True)
     assert specs(found) == ["python=3.12", "pip", "ipykernel"]
 
 
