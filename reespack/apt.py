@@ -16,15 +16,14 @@ A site's own table has the same form, and its rows replace those of the built-in
 from __future__ import annotations
 
 import functools
-import pkgutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from reespack.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 __all__ = ["AptRow", "AptTable", "built_in_rows", "load_apt_table"]
 
@@ -84,8 +83,8 @@ def load_apt_table(site: Path | None = None) -> AptTable:
 @functools.cache
 def built_in_rows() -> Mapping[str, AptRow]:
     """Return the rows that come with reespack."""
-    content = pkgutil.get_data("reespack", "data/apt-packages.tsv") or b""
-    return _parse(content.decode(), "apt-packages.tsv")
+    file = Path(__file__).with_name("data") / "apt-packages.tsv"
+    return _parse(file.read_text(encoding="utf-8"), file.name)
 
 
 def _parse(text: str, source: str) -> dict[str, AptRow]:

@@ -1,9 +1,9 @@
 """Entry points of installed distributions, as importlib.metadata finds them, but sooner.
 
-importlib.metadata is built on the email package and imports half of the network for it: asking it
-for a dozen entry points takes longer than all that `reespack detect` does with them. Here the same
-files are read from the same folders. Where something else than folders brings distributions (a zip
-file or an egg on sys.path, a finder of its own), importlib.metadata is asked after all.
+importlib.metadata imports the email package, and parses a distribution's whole metadata each time
+that its name is asked for; every command that looks at a repository would wait for both. Here the
+same files are read from the same folders. Where something else than folders brings distributions
+(a zip file or an egg on sys.path, a finder of its own), importlib.metadata is asked after all.
 
 https://packaging.python.org/en/latest/specifications/entry-points/
 """

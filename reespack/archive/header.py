@@ -30,7 +30,6 @@ _NOBODY = b"ustar  \0" + bytes(64 + 183)
 _OWNER_SUM, _NOBODY_SUM = (sum(_OWNER_IDS) + sum(end) + 8 * 0x20 for end in (_OWNER, _NOBODY))
 """The constant part of the checksum, in which the checksum itself counts as eight blanks."""
 
-_FILES = frozenset({"0644", "0755"})
 _LARGEST = 1 << 33
 """A size of 8 GiB does not fit into eleven octal digits."""
 
@@ -96,10 +95,9 @@ def _common(  # noqa: PLR0913, PLR0917 - a header's fields
 
 def member_size(member: Member) -> int:
     """Return how many bytes a member takes in a tar file: header, content and padding."""
-    path, kind, size, _ = member
-    if kind in _FILES:
-        return header_size(path) + size + padding(size)
-    name = len(os.fsencode(path)) + (kind == "dir")
+    if member.is_file:
+        return header_size(member.path) + member.size + padding(member.size)
+    name = len(os.fsencode(member.path)) + (member.kind == "dir")
     target = len(os.fsencode(member.value)) if member.is_link else 0
     longs = [length + 1 for length in (name, target) if length > _NAME_LENGTH]
     extra = sum(BLOCK + length + padding(length) for length in longs)

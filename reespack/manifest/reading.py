@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import pkgutil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from reespack.errors import VerificationError
 from reespack.manifest.document import FORMAT_VERSION
 from reespack.products import Archive, Kernelspec
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["archive_of", "kernelspecs_of", "manifest_bytes", "parse_manifest", "schema"]
 
@@ -52,9 +49,9 @@ def parse_manifest(content: bytes) -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the manifest."""
-    # importlib.resources would take longer to import than all else that reads a manifest
-    content = pkgutil.get_data("reespack", "data/manifest.schema.json") or b""
-    return dict(json.loads(content))
+    # importlib.resources would only be imported for this, and a build that is cached waits for it
+    file = Path(__file__).parents[1] / "data" / "manifest.schema.json"
+    return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
 def archive_of(manifest: dict[str, Any], path: Path) -> Archive:

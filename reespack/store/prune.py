@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -213,7 +212,7 @@ class _Chosen:
         if not self.look_at(entry):
             return
         for path in reversed((entry.path, *entry.beside)):
-            aside = path.with_name(f".removed-{secrets.token_hex(6)}")
+            aside = path.with_name(f".removed-{os.urandom(6).hex()}")
             with contextlib.suppress(FileNotFoundError):
                 path.rename(aside)
                 yield aside
