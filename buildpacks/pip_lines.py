@@ -10,8 +10,7 @@ import codecs
 import optparse
 import re
 import shlex
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from buildpacks.malformed import at, malformed, nearest
 
@@ -52,8 +51,7 @@ _FLAGS = ("no-index", "prefer-binary", "require-hashes", "pre")
 _SLIPS = tuple(flag for flags in _WITH_VALUE.values() for flag in flags)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedLine:
+class ParsedLine(NamedTuple):
     """A line taken apart: the requirement ("" when there is none) and the options by long name."""
 
     requirement: str

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from buildpacks.malformed import malformed
@@ -29,8 +28,7 @@ _EXTRAS = re.compile(r"(?P<path>.+?)\s*\[(?P<extras>[^\[\]]*)\]$")
 _ARCHIVES = (".whl", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(NamedTuple):
     """A requirement as a file states it.
 
     `folder` is the one that relative paths start from, in the repository.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildpacks.malformed import at, malformed
 
@@ -18,8 +17,7 @@ _HEADER = re.compile(r"\s*\[{1,2}\s*(?P<name>[^\[\]]+?)\s*\]{1,2}\s*(?:#.*)?$")
 _KEY = re.compile(r"""\s*(?:"(?P<double>[^"]+)"|'(?P<single>[^']+)'|(?P<bare>[\w-]+))\s*[=.]""")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TomlFile:
+class TomlFile(NamedTuple):
     """A TOML file's tables, and where things stand in it."""
 
     path: str

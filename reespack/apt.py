@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from reespack.errors import ConfigError
 
@@ -33,8 +33,7 @@ _KINDS = ("conda", "base", "gui", "none")
 _R_PREFIX = "r-cran-"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AptRow:
+class AptRow(NamedTuple):
     """What is known of one apt name."""
 
     name: str

@@ -14,10 +14,9 @@ import configparser
 import os
 import re
 import sys
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import PathFinder
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.errors import BuildpackError
 
@@ -30,8 +29,7 @@ __all__ = ["EntryPoint", "entry_points"]
 _DESCRIPTIONS = {".dist-info": "METADATA", ".egg-info": "PKG-INFO"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryPoint:
+class EntryPoint(NamedTuple):
     """An object that a distribution offers under a name: `value` is `module:attribute`."""
 
     name: str

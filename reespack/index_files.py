@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from reespack.uv import PackageIndex
+    from reespack.package_index import PackageIndex
 
 __all__ = ["IndexFiles"]
 

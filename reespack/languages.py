@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["VersionChoice", "choose_version"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionChoice:
+class VersionChoice(NamedTuple):
     """The request that counts for a language (None: nobody asks), and those that do not."""
 
     chosen: CondaRequirement | LanguageVersion | None

@@ -5,8 +5,7 @@ The built-ins and third parties come through the same door.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.buildpack import API, Buildpack
 from reespack.entry_points import entry_points
@@ -22,8 +21,7 @@ __all__ = ["GROUP", "RegisteredBuildpack", "load_buildpacks", "load_from"]
 GROUP = "reespack.buildpacks"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegisteredBuildpack:
+class RegisteredBuildpack(NamedTuple):
     """A buildpack, and the distribution that brought it."""
 
     buildpack: Buildpack

@@ -20,8 +20,8 @@ from reespack.channel.python_package import python_abi_package, python_package
 from reespack.channel.wheel_package import existing_package, wheel_package
 from reespack.channel.wheels import Wheel, check_requirements, closure
 from reespack.errors import UsageError
+from reespack.package_index import PackageIndex
 from reespack.progress import QUIET
-from reespack.uv import PackageIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reespack.channel.wheels import Wheel
-    from reespack.uv import PackageIndex
+    from reespack.package_index import PackageIndex
 
 __all__ = ["Download"]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import UsageError
-from reespack.uv import PackageIndex, run_uv
+from reespack.package_index import PackageIndex
+from reespack.uv import run_uv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

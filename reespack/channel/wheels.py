@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from reespack.channel.interpreter import Interpreter
-    from reespack.uv import PackageIndex
+    from reespack.package_index import PackageIndex
 
 __all__ = ["Wheel", "check_requirements", "closure"]
 

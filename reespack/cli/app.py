@@ -7,8 +7,7 @@ does not wait for what other commands are made of.
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["make_app"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Command:
+class _Command(NamedTuple):
     """A command's name, the function for it in a module of this package, and its line of help.
 
     The help is short enough for one line at 80 columns.

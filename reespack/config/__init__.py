@@ -22,7 +22,7 @@ from reespack.store_settings import ORDER
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reespack.uv import PackageIndex
+    from reespack.package_index import PackageIndex
 
 __all__ = ["Settings", "default_site_file", "default_user_file", "describe", "load_settings"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reespack.errors import ConfigError
-from reespack.uv import PackageIndex
+from reespack.package_index import PackageIndex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,9 +6,8 @@ import difflib
 import os
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reespack.errors import ConfigError
 
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["SETTINGS", "Setting", "parse_text", "read_settings", "unknown_variable"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(NamedTuple):
     """How one setting is read: `expected` in words; `parse` raises ValueError for anything else.
 
     `parse` takes TOML's value and the folder that relative paths start from. `from_text` makes of

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from reespack.buildpack import Contribution
 from reespack.detection.verdicts import VerdictTable
@@ -24,8 +24,7 @@ __all__ = ["detect", "require_usable"]
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Applying:
+class _Applying(NamedTuple):
     """A buildpack that applies, and its evidence."""
 
     buildpack: Buildpack

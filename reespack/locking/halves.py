@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
     from reespack.locking.conda_half import CondaSolver
     from reespack.model import EnvironmentSpec, Repository
+    from reespack.package_index import PackageIndex
     from reespack.products import LockedPip, PlatformLock
     from reespack.progress import Progress
-    from reespack.uv import PackageIndex
 
 __all__ = ["Halves", "solve_halves"]
 

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from reespack.locking.halves import Halves
     from reespack.locking.pip_half import GitCommit
     from reespack.model import EnvironmentSpec, Repository
+    from reespack.package_index import PackageIndex
     from reespack.products import Lock
     from reespack.progress import Progress
-    from reespack.uv import PackageIndex
 
 __all__ = ["is_current", "lock"]
 

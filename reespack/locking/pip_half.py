@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from reespack.locking.provided import Provided
     from reespack.model import PipOptions, PipRequirement
-    from reespack.uv import PackageIndex
+    from reespack.package_index import PackageIndex
 
 __all__ = [
     "GitCommit",

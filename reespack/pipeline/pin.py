@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.errors import LockError
 from reespack.files import sha256_bytes
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Pin", "find_pin"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pin:
+class Pin(NamedTuple):
     """A lock by its digest, and how to have it: a cached archive needs no more than the digest."""
 
     digest: str

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from reespack.channels import ChannelSettings
     from reespack.model import EnvironmentSpec, Note, PipOptions, Repository
+    from reespack.package_index import PackageIndex
     from reespack.products import FileChange, LockedPip
     from reespack.store import Cache
-    from reespack.uv import PackageIndex
 
 __all__ = ["make_prefix"]
 

@@ -22,9 +22,9 @@ from reespack.products import LockedPip
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from reespack.package_index import PackageIndex
     from reespack.prefix.wheels import WheelBuilder
     from reespack.progress import Progress
-    from reespack.uv import PackageIndex
 
 __all__ = ["replace_editables", "tidy_installed"]
 

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reespack.model import EnvironmentSpec, Repository
+    from reespack.package_index import PackageIndex
     from reespack.prefix.conda_meta import CondaFile
     from reespack.prefix.distributions import Distribution
     from reespack.prefix.wheels import WheelBuilder
     from reespack.process import Completed
     from reespack.products import LockedPip, PlatformLock
     from reespack.progress import Progress
-    from reespack.uv import PackageIndex
 
 __all__ = ["Wheel", "install_pip", "install_wheels", "local_wheel", "tidy_metadata"]
 

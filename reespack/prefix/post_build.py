@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reespack.model import Repository
+    from reespack.package_index import PackageIndex
     from reespack.prefix.wheels import WheelBuilder
     from reespack.progress import Progress
-    from reespack.uv import PackageIndex
 
 __all__ = ["PostBuild", "run_post_build"]
 

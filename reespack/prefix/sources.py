@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reespack.model import Repository
+    from reespack.package_index import PackageIndex
     from reespack.products import LockedPip
     from reespack.progress import Progress
-    from reespack.uv import PackageIndex
 
 __all__ = ["GitSource", "check_sha256", "clone", "download", "inside", "local_path"]
 

@@ -6,9 +6,8 @@ import difflib
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from reespack.archive.names import MANIFEST_BESIDE
@@ -40,8 +39,7 @@ _DECIDING = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Source:
+class _Source(NamedTuple):
     """What the user's word for a repository means: exactly one of `url` and `folder` is set."""
 
     url: str | None = None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.languages import choose_version
 from reespack.model import ADDED, CondaRequirement, LanguageVersion, PipRequirement
@@ -19,8 +18,7 @@ _SAME = {"jupyterhub-singleuser": "jupyterhub"}
 """conda-forge splits jupyterhub; whoever asks for all of it has the part as well."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requests:
+class Requests(NamedTuple):
     """The two halves of an environment."""
 
     conda: tuple[CondaRequirement, ...]
@@ -36,12 +34,12 @@ class Requests:
         added = (
             CondaRequirement(spec=spec, name=spec.split("=", 1)[0], origin=ADDED) for spec in specs
         )
-        return replace(self, conda=(*self.conda, *added))
+        return self._replace(conda=(*self.conda, *added))
 
     def with_pip(self, *names: str) -> Requests:
         """Return this and distributions that no file asks for."""
         added = (PipRequirement(text=name, name=name, origin=ADDED) for name in names)
-        return replace(self, pip=(*self.pip, *added))
+        return self._replace(pip=(*self.pip, *added))
 
 
 def with_additions(
@@ -80,5 +78,5 @@ def _with_python(asked: Requests, versions: Sequence[LanguageVersion], default: 
     if isinstance(chosen, LanguageVersion):
         spec = f"{chosen.language} {chosen.version}"
         added = CondaRequirement(spec=spec, name=chosen.language, origin=chosen.origin)
-        return replace(asked, conda=(*asked.conda, added))
+        return asked._replace(conda=(*asked.conda, added))
     return asked

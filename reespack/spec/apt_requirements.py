@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from reespack.errors import UnmappedAptError
 from reespack.model import CondaRequirement, Note
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["MappedPackages", "map_system_packages"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MappedPackages:
+class MappedPackages(NamedTuple):
     """What takes the place of system packages, and what there is to say about it."""
 
     conda: tuple[CondaRequirement, ...]

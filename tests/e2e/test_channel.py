@@ -16,7 +16,7 @@ import pytest
 
 from reespack.channel import ChannelReport, create_channel
 from reespack.errors import ChannelError, UnsatisfiableError, UsageError
-from reespack.uv import PackageIndex
+from reespack.package_index import PackageIndex
 
 REQUIREMENTS = ("markupsafe", "pygments", "requests[socks]")
 MINOR = "{}.{}".format(*sys.version_info)

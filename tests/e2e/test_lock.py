@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from reespack.channels import ChannelSettings
 from reespack.locking import lock, read_lock
 from reespack.model import CondaRequirement, EnvironmentSpec, Origin, PipRequirement, Repository
-from reespack.uv import PackageIndex
+from reespack.package_index import PackageIndex
 
 if TYPE_CHECKING:
     from reespack.products import Lock

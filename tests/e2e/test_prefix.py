@@ -32,9 +32,10 @@ from reespack.channels import ChannelSettings
 from reespack.errors import HashMismatchError, InstallError, PostBuildError
 from reespack.files import sha256_file, walk
 from reespack.model import ADDED, CondaRequirement, EnvironmentSpec, PipRequirement, Repository
+from reespack.package_index import PackageIndex
 from reespack.prefix import make_prefix
 from reespack.products import FileChange, LockedConda, LockedPip, PlatformLock, Prefix
-from reespack.uv import PackageIndex, run_uv
+from reespack.uv import run_uv
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -464,7 +465,7 @@ def test_it_installs_where_the_cache_cannot_be_locked(bench: Bench) -> None:
         from reespack.model import EnvironmentSpec, Repository
         from reespack.products import LockedConda, PlatformLock
         from reespack.prefix import make_prefix
-        from reespack.uv import PackageIndex
+        from reespack.package_index import PackageIndex
 
         cache, path = Path({str(lustre)!r}), Path({str(lustre)!r}, "env")
         make_prefix(
@@ -722,7 +723,7 @@ def test_an_interrupt_ends_everything_that_was_started(bench: Bench) -> None:
         from reespack.model import EnvironmentSpec, Repository
         from reespack.products import LockedConda, PlatformLock
         from reespack.prefix import make_prefix
-        from reespack.uv import PackageIndex
+        from reespack.package_index import PackageIndex
 
         top, cache = Path({str(bench.top)!r}), Path({str(bench.folder / "own")!r})
         make_prefix(

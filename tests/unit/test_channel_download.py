@@ -12,7 +12,7 @@ from packaging.utils import parse_wheel_filename
 from reespack.channel.download import Download
 from reespack.channel.wheels import Wheel
 from reespack.errors import ChannelError, HashMismatchError
-from reespack.uv import PackageIndex
+from reespack.package_index import PackageIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

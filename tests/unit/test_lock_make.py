@@ -28,8 +28,8 @@ from reespack.model import (
     PipRequirement,
     Repository,
 )
+from reespack.package_index import PackageIndex
 from reespack.products import Lock, LockedConda, LockedPip
-from reespack.uv import PackageIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reespack.errors import PostBuildError
+from reespack.package_index import PackageIndex
 from reespack.prefix.editables import replace_editables
 from reespack.prefix.wheels import WheelBuilder
 from reespack.progress import QUIET
-from reespack.uv import PackageIndex
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,11 +10,11 @@ import pytest
 
 from reespack.errors import PostBuildError, RepositoryError
 from reespack.model import Repository
+from reespack.package_index import PackageIndex
 from reespack.prefix.post_build import PostBuild, run_post_build
 from reespack.prefix.wheels import WheelBuilder
 from reespack.products import FileChange
 from reespack.progress import Quiet
-from reespack.uv import PackageIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,10 +10,10 @@ import pytest
 
 from reespack.errors import HashMismatchError, InstallError
 from reespack.model import Repository
+from reespack.package_index import PackageIndex
 from reespack.prefix.sources import GitSource, clone, download, inside, local_path
 from reespack.products import LockedPip
 from reespack.progress import QUIET
-from reespack.uv import PackageIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

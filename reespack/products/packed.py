@@ -1,0 +1,54 @@
+"""What is packed: an archive, and the kernelspecs in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Archive", "Kernelspec", "PackedFrame"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernelspec:
+    """A kernelspec in an environment: `name` is its folder's, `path` that folder in the prefix."""
+
+    name: str
+    display_name: str
+    language: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedFrame:
+    """A piece of an archive that another one may hold as well.
+
+    `key` is a digest of everything that decides its bytes: members and compressor. They lie at
+    `offset` in the archive, are `length` bytes, and have the sum `sha256`.
+    """
+
+    key: str
+    offset: int
+    length: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """A packed environment.
+
+    `size` is the archive's, `unpacked_size` and `files` those of what is in it, in bytes and
+    members that are not folders. `tree_digest` is a digest over path, mode and content of all.
+    `frames` are those that a later archive can take over; empty where that is not known.
+    """
+
+    path: Path
+    format: Literal["tar.zst", "tar.gz", "squashfs"]
+    sha256: str
+    size: int
+    unpacked_size: int
+    files: int
+    tree_digest: str
+    frames: tuple[PackedFrame, ...] = ()
