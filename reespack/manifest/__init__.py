@@ -12,13 +12,9 @@ from typing import TYPE_CHECKING
 from reespack.lazy import on_first_use
 
 if TYPE_CHECKING:
-    from reespack.manifest.document import (
-        FORMAT_VERSION,
-        make_manifest,
-        with_archive,
-        with_differing,
-    )
+    from reespack.manifest.document import make_manifest, with_archive, with_differing
     from reespack.manifest.reading import (
+        FORMAT_VERSION,
         archive_of,
         kernelspecs_of,
         manifest_bytes,
@@ -44,8 +40,15 @@ __all__ = [
 __getattr__ = on_first_use(
     __name__,
     {
-        "document": ("FORMAT_VERSION", "make_manifest", "with_archive", "with_differing"),
-        "reading": ("archive_of", "kernelspecs_of", "manifest_bytes", "parse_manifest", "schema"),
+        "document": ("make_manifest", "with_archive", "with_differing"),
+        "reading": (
+            "FORMAT_VERSION",
+            "archive_of",
+            "kernelspecs_of",
+            "manifest_bytes",
+            "parse_manifest",
+            "schema",
+        ),
         "summary": ("Section", "summarize"),
     },
 )

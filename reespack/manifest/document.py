@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from reespack.manifest.addresses import public_url
 from reespack.manifest.installed import conda_packages, pip_packages, read_records
+from reespack.manifest.reading import FORMAT_VERSION
 from reespack.version import VERSION
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from reespack.products import Archive, Kernelspec, Lock, Prefix
 
 __all__ = [
-    "FORMAT_VERSION",
     "SCHEMA_ID",
     "Contents",
     "DifferingFile",
@@ -27,9 +27,6 @@ __all__ = [
     "with_archive",
     "with_differing",
 ]
-
-FORMAT_VERSION = 1
-"""Raised when a field changes its meaning or goes away; fields may come without it."""
 
 SCHEMA_ID = "https://reespack.readthedocs.io/schemas/manifest-1.schema.json"
 

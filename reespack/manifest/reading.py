@@ -7,10 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from reespack.errors import VerificationError
-from reespack.manifest.document import FORMAT_VERSION
 from reespack.products import Archive, Kernelspec
 
-__all__ = ["archive_of", "kernelspecs_of", "manifest_bytes", "parse_manifest", "schema"]
+__all__ = [
+    "FORMAT_VERSION",
+    "archive_of",
+    "kernelspecs_of",
+    "manifest_bytes",
+    "parse_manifest",
+    "schema",
+]
+
+FORMAT_VERSION = 1
+"""Raised when a field changes its meaning or goes away; fields may come without it."""
 
 
 def manifest_bytes(manifest: dict[str, Any]) -> bytes:
