@@ -16,8 +16,8 @@ A site's own table has the same form, and its rows replace those of the built-in
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from reespack.errors import ConfigError
@@ -42,14 +42,13 @@ class AptRow(NamedTuple):
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AptTable:
+class AptTable(NamedTuple):
     """The built-in rows, and those of a `site` that take the place of some of them, by apt name.
 
     The built-in ones are read when the first name is looked up: few repositories name any.
     """
 
-    site: Mapping[str, AptRow] = field(default_factory=dict)
+    site: Mapping[str, AptRow] = MappingProxyType({})
 
     def look_up(self, name: str) -> AptRow | None:
         """Return what is known of `name`; None when nothing is.

@@ -61,14 +61,16 @@ def deliver_file(source: Path, target: Path) -> None:
 def write_sums(output: Path, known: Mapping[str, str]) -> Path:
     """Write SHA256SUMS for the files in `known` (name below `output` -> sha256).
 
-    Lines of earlier builds stay as long as their file does. The format is that of coreutils'
-    sha256sum, which `sha256sum -c` reads.
+    Lines of earlier builds stay as long as their file does. Where nothing changes, nothing is
+    written. The format is that of coreutils' sha256sum, which `sha256sum -c` reads.
     """
     sums = output / SUMS
     lines = dict(_read_sums(sums))
     kept = {name: digest for name, digest in lines.items() if (output / name).is_file()}
     kept.update(known)
-    write_atomic(sums, "".join(f"{kept[name]}  {name}\n" for name in sorted(kept)))
+    text = "".join(f"{kept[name]}  {name}\n" for name in sorted(kept))
+    if not sums.is_file() or sums.read_bytes() != text.encode():
+        write_atomic(sums, text)
     return sums
 
 

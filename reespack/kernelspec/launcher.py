@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from stat import S_IMODE
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import PackError
 from reespack.files import remove_tree
-from reespack.kernelspec.scripts import read_script, replace_file
+from reespack.kernelspec.scripts import read_script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["assignments", "write_launcher_kernelspec"]
 
+_LAUNCHER = "launch.sh"
 _ABOUT = """\
 # Starts a kernel from a packed environment, which is unpacked on first use and stays.
 #
@@ -56,34 +57,28 @@ def write_launcher_kernelspec(  # noqa: PLR0913 - what a kernelspec says
     (`prefix.path / kernelspec.path`), or one that this function made before. `location` says where
     the archive will lie when that is not `archive.path`. `defaults` are variables for the launcher
     where its caller does not set them (`REESPACK_STORE_ORDER`). The folder appears whole, in the
-    place of an earlier one. Raises PackError when it cannot be written.
+    place of an earlier one; one that is as it should be is left alone. Raises PackError when it
+    cannot be written.
     """
     archive = replace(archive, path=(location or archive.path).absolute())
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
-            _fill(temporary, source, kernelspec, archive, defaults or {})
-            temporary.chmod(0o755)
-            remove_tree(target)
-            temporary.replace(target)
-        finally:
-            remove_tree(temporary)
+        files = _files(source, kernelspec, archive, defaults or {})
+        if not _holds(target, files):
+            _put(target, files)
     except OSError as error:
         raise PackError(f"the kernelspec {target} cannot be written: {error.strerror}") from error
     return target
 
 
-def _fill(
-    folder: Path,
-    source: Path,
-    kernelspec: Kernelspec,
-    archive: Archive,
-    defaults: Mapping[str, str],
-) -> None:
-    ignore = shutil.ignore_patterns("kernel.json", "launch.sh", "archive.sh")
-    shutil.copytree(
-        source, folder, ignore=ignore, dirs_exist_ok=True, copy_function=shutil.copyfile
-    )
+def _files(
+    source: Path, kernelspec: Kernelspec, archive: Archive, defaults: Mapping[str, str]
+) -> dict[str, bytes]:
+    """Return the content of each file of the folder, by its path in it."""
+    files = {
+        path.relative_to(source).as_posix(): path.read_bytes()
+        for path in source.rglob("*")
+        if path.is_file() and path.name not in {"kernel.json", _LAUNCHER, "archive.sh"}
+    }
     content: dict[str, Any] = json.loads((source / "kernel.json").read_bytes())
     mine = content.setdefault("metadata", {}).setdefault("reespack", {})
     mine["archive"] = {
@@ -94,9 +89,7 @@ def _fill(
     }
     content["display_name"] = kernelspec.display_name
     text = json.dumps(content, indent=1, ensure_ascii=False)
-    replace_file(folder / "kernel.json", f"{text}\n")
     launch = read_script("archive.sh").replace("#ABOUT#", _ABOUT).replace("#SETTINGS#", _SETTINGS)
-    replace_file(folder / "launch.sh", launch, executable=True)
     settings = {
         "archive_path": str(archive.path),
         "archive_file": archive.path.name,
@@ -110,7 +103,42 @@ def _fill(
         f'[ "${{{name}-}}" ] || {name}={shlex.quote(value)}\n'
         for name, value in sorted(defaults.items())
     )
-    replace_file(folder / "archive.sh", f"# What launch.sh starts. Made by reespack.\n{lines}")
+    files["kernel.json"] = f"{text}\n".encode()
+    files[_LAUNCHER] = launch.encode()
+    files["archive.sh"] = f"# What launch.sh starts. Made by reespack.\n{lines}".encode()
+    return files
+
+
+def _holds(folder: Path, files: Mapping[str, bytes]) -> bool:
+    """Say whether a folder has these files, each readable by others, and no more."""
+    if not folder.is_dir() or folder.is_symlink():
+        return False
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    there = {name: path for name, path in found.items() if not path.is_dir()}
+    return there.keys() == files.keys() and all(
+        S_IMODE(path.lstat().st_mode) == _mode(name) and path.read_bytes() == files[name]
+        for name, path in there.items()
+    )
+
+
+def _put(target: Path, files: Mapping[str, bytes]) -> None:
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        for name, content in files.items():
+            file = temporary / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+            file.chmod(_mode(name))
+        for folder in (temporary, *filter(Path.is_dir, temporary.rglob("*"))):
+            folder.chmod(0o755)
+        remove_tree(target)
+        temporary.replace(target)
+    finally:
+        remove_tree(temporary)
+
+
+def _mode(name: str) -> int:
+    return 0o755 if name == _LAUNCHER else 0o644
 
 
 def assignments(values: Mapping[str, str]) -> str:

@@ -8,11 +8,12 @@ import shutil
 from typing import TYPE_CHECKING
 
 from reespack.errors import RepositoryError
-from reespack.process import Completed, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from reespack.process import Completed
 
 __all__ = ["git", "git_failure", "has_git", "remote_refs", "without_secrets"]
 
@@ -46,6 +47,8 @@ def git(
 
     Raises RepositoryError only when there is no git.
     """
+    from reespack.process import run  # many a folder is no checkout
+
     told = None if on_output is None else _without_secrets_to(on_output)
     lfs = () if shutil.which("git-lfs") else _NO_LFS
     try:

@@ -89,6 +89,13 @@ def test_unchanged_input_comes_from_the_cache(site: Site, tmp_path: Path) -> Non
     archives = [only(folder, "*.tar.zst").read_bytes() for folder in (first, second)]
     assert archives[0] == archives[1]
 
+    def written() -> dict[Path, tuple[int, int]]:
+        return {path: (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in second.rglob("*")}
+
+    before = written()
+    site.succeed("build", source, "-o", second)
+    assert written() == before
+
 
 def test_sums_are_those_of_coreutils(site: Site, tmp_path: Path) -> None:
     source = repository(tmp_path / "repo", environment__yml="dependencies: [python, six]\n")

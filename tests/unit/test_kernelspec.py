@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -428,6 +429,41 @@ def test_the_emitted_folder_knows_its_archive(prefix: Prefix, tmp_path: Path) ->
     content = json.loads((elsewhere / "kernel.json").read_bytes())
     assert content["metadata"]["reespack"]["archive"]["path"] == str(tmp_path / "b.tar.zst")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["env", "k", "repo"]
+
+
+def test_an_emitted_folder_that_is_as_it_should_be_is_left_alone(
+    prefix: Prefix, tmp_path: Path
+) -> None:
+    (kernel, *_) = add(prefix)
+    archive = Archive(
+        path=tmp_path / "a",
+        format="tar.gz",
+        sha256="0" * 64,
+        size=0,
+        unpacked_size=0,
+        files=0,
+        tree_digest="",
+    )
+    source = prefix.path / kernel.path
+
+    def write(archive: Archive) -> tuple[int, dict[str, tuple[bytes, int]]]:
+        folder = write_launcher_kernelspec(tmp_path / "k", kernel, archive=archive, source=source)
+        held = {path.name: (path.read_bytes(), path.stat().st_mode) for path in folder.iterdir()}
+        return folder.stat().st_ino, held
+
+    first = write(archive)
+    assert write(archive) == first
+    target = tmp_path / "k"
+    for spoil in (
+        lambda: (target / "launch.sh").chmod(0o644),
+        lambda: (target / "archive.sh").write_text("another\n"),
+        (target / "logo-svg.svg").unlink,
+        (target / "added").touch,
+    ):
+        spoil()
+        assert write(archive)[1] == first[1]
+    _, changed = write(dataclasses.replace(archive, sha256="1" * 64))
+    assert b"1" * 64 in changed["archive.sh"][0]
 
 
 @pytest.mark.parametrize(
