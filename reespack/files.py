@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "current_umask",
     "remove_tree",
+    "replace_folder",
     "sha256_bytes",
     "sha256_file",
     "temporary_beside",
@@ -109,6 +110,34 @@ def remove_tree(path: Path) -> None:
             if not passing or attempt == _ATTEMPTS - 1:
                 raise
             time.sleep(_PAUSE)
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Put the folder `source` into the place of `target`, which may be there or not.
+
+    Of several processes that do so at once, the last one's stays, whole. For a moment there is
+    neither: POSIX has no way to exchange two folders.
+    """
+    aside = source.with_name(f"{source.name}.old")
+    try:
+        while True:
+            with contextlib.suppress(FileNotFoundError):
+                target.rename(aside)
+            try:
+                source.rename(target)
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+                remove_tree(aside)  # another process was quicker: its folder is next
+            else:
+                return
+    except BaseException:
+        if not os.path.lexists(target):
+            with contextlib.suppress(FileNotFoundError):
+                aside.rename(target)
+        raise
+    finally:
+        remove_tree(aside)
 
 
 def _open_folders(path: Path) -> None:

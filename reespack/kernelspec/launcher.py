@@ -16,7 +16,7 @@ from stat import S_IMODE
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import PackError
-from reespack.files import remove_tree
+from reespack.files import remove_tree, replace_folder
 from reespack.kernelspec.scripts import read_script
 
 if TYPE_CHECKING:
@@ -113,12 +113,15 @@ def _holds(folder: Path, files: Mapping[str, bytes]) -> bool:
     """Say whether a folder has these files, each readable by others, and no more."""
     if not folder.is_dir() or folder.is_symlink():
         return False
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
-    there = {name: path for name, path in found.items() if not path.is_dir()}
-    return there.keys() == files.keys() and all(
-        S_IMODE(path.lstat().st_mode) == _mode(name) and path.read_bytes() == files[name]
-        for name, path in there.items()
-    )
+    try:
+        found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+        there = {name: path for name, path in found.items() if not path.is_dir()}
+        return there.keys() == files.keys() and all(
+            S_IMODE(path.lstat().st_mode) == _mode(name) and path.read_bytes() == files[name]
+            for name, path in there.items()
+        )
+    except FileNotFoundError:  # another build puts its own there just now
+        return False
 
 
 def _put(target: Path, files: Mapping[str, bytes]) -> None:
@@ -131,8 +134,7 @@ def _put(target: Path, files: Mapping[str, bytes]) -> None:
             file.chmod(_mode(name))
         for folder in (temporary, *filter(Path.is_dir, temporary.rglob("*"))):
             folder.chmod(0o755)
-        remove_tree(target)
-        temporary.replace(target)
+        replace_folder(temporary, target)
     finally:
         remove_tree(temporary)
 

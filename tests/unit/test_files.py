@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from reespack.files import remove_tree
+from reespack.files import remove_tree, replace_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,3 +51,29 @@ def test_read_only_folders_go_and_what_links_lead_to_stays(tmp_path: Path) -> No
     remove_tree(folder)
     assert not folder.exists()
     assert kept.stat().st_mode & 0o777 == 0o500
+
+
+def test_of_many_that_replace_a_folder_at_once_one_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    names = [str(number) for number in range(5)]
+
+    def replace(writer: int) -> None:
+        for turn in range(20):
+            source = tmp_path / f"{writer}-{turn}"
+            source.mkdir()
+            for name in names:
+                (source / name).write_text(str(writer))
+            replace_folder(source, target)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(replace, range(6)))
+    assert sorted(path.name for path in target.iterdir()) == names
+    assert len({path.read_text() for path in target.iterdir()}) == 1
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_file_gives_way_to_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "target").touch()
+    replace_folder(tmp_path / "source", tmp_path / "target")
+    assert list((tmp_path / "target").iterdir()) == []
