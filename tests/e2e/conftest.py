@@ -19,6 +19,7 @@ from filelock import FileLock
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from prefixes import Bench
 from sites import Site
 
 TOP = Path(__file__).resolve().parents[2]
@@ -62,3 +63,21 @@ def python_version() -> str:
 def site(tmp_path_factory: pytest.TempPathFactory, wheelhouse: Path, python_version: str) -> Site:
     """Return a user's machine, whose cache all tests of a session share."""
     return Site(tmp_path_factory.mktemp("site"), wheelhouse, python_version)
+
+
+@pytest.fixture(scope="session")
+def prefix_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def bench(
+    tmp_path: Path,
+    wheelhouse: Path,
+    prefix_cache: Path,
+    python_version: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Bench:
+    """Return a folder to make prefixes in; the package cache is the same for all tests."""
+    monkeypatch.setenv("PYTEST_REQUIREMENTS", str(tmp_path / "requirements.in"))
+    return Bench(tmp_path, wheelhouse, prefix_cache, python_version)

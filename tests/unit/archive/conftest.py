@@ -118,6 +118,32 @@ def make() -> Callable[[Path], Prefix]:
 
 
 @pytest.fixture
+def add_to_package() -> Callable[[Prefix, str, bytes], None]:
+    """Return what adds a file to an environment as if its conda package had brought it."""
+
+    def add(prefix: Prefix, path: str, content: bytes) -> None:
+        (prefix.path / path).parent.mkdir(parents=True, exist_ok=True)
+        (prefix.path / path).write_bytes(content)
+        file = prefix.path / "conda-meta/demo-1.0-0.json"
+        record = json.loads(file.read_text())
+        # as packages do that bring bytecode of their own
+        stale = "lib/python3.12/__pycache__/gone.cpython-312.pyc"
+        record["files"] += [path, stale]
+        record["paths_data"]["paths"] += [
+            {
+                "_path": path,
+                "path_type": "hardlink",
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "size_in_bytes": len(content),
+            },
+            {"_path": stale, "path_type": "hardlink", "sha256": "2"},
+        ]
+        file.write_text(json.dumps(record))
+
+    return add
+
+
+@pytest.fixture
 def pack_it() -> Pack:
     def run(prefix: Prefix, target: Path, **options: object) -> Archive:
         settings = {"format": "tar.zst", "describe": describe, "mtime": 1_600_000_000, "threads": 2}
