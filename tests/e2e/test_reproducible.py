@@ -183,10 +183,12 @@ def in_git(folder: Path) -> None:
 
 
 @pytest.fixture
-def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return a folder with a short path: a build prefix has room for 100 characters."""
-    parent = tmp_path_factory.getbasetemp().parent.parent
-    folder = Path(tempfile.mkdtemp(prefix="r-", dir=parent))
+def room() -> Iterator[Path]:
+    """Return a folder with a short path: a build prefix has room for 100 characters.
+
+    It lies outside of pytest's own, which each session that begins closes to all other users.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="r-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")))
     folder.chmod(0o755)
     yield folder
     remove_tree(folder)
@@ -198,7 +200,7 @@ def place(site: Site, room: Path, name: str, conditions: Conditions) -> Site:
     folder.mkdir(parents=True)
     if conditions.user is not None:
         os.chown(folder, conditions.user, conditions.user)
-        # access(2) does not count capabilities, and pytest's folders are its user's alone.
+        # access(2) does not count capabilities, and what is above may be closed to others.
         for parent in folder.parents:
             if not parent.stat().st_mode & 0o001:
                 parent.chmod(parent.stat().st_mode | 0o011)
