@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import importlib
+import sysconfig
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -98,6 +99,9 @@ def _import_conda_lock() -> threading.Thread:
         with contextlib.suppress(Exception):
             importlib.import_module("conda_lock.conda_lock")
 
+    # conda-lock's imports read these and so does finding uv: two threads that are the first at once
+    # see a half of them (https://github.com/python/cpython/issues/92452, before Python 3.12).
+    sysconfig.get_config_vars()
     thread = threading.Thread(target=load, name="import-conda-lock", daemon=True)
     thread.start()
     return thread
