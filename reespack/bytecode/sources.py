@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Package", "python_sources"]
 
 
-_TESTS = frozenset({"test", "tests"})
+_PASSED_OVER = frozenset({"test", "tests", "__pycache__"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ def python_sources(prefix: Prefix) -> tuple[Package, ...]:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    """Yield the paths of all Python sources but tests, in no order."""
+    """Yield the paths of all Python sources but tests, in no order; in caches there are none."""
     pending = [f"lib/{folder.name}" for folder in root.glob("lib/python3.*") if folder.is_dir()]
     while pending:
         folder = pending.pop()
@@ -82,7 +82,7 @@ def _walk(root: Path) -> Iterator[str]:
                 if name.endswith(".py"):
                     if entry.is_file(follow_symlinks=False):
                         yield f"{folder}/{name}"
-                elif name not in _TESTS and entry.is_dir(follow_symlinks=False):
+                elif name not in _PASSED_OVER and entry.is_dir(follow_symlinks=False):
                     pending.append(f"{folder}/{name}")
 
 
