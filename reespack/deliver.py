@@ -65,12 +65,13 @@ def write_sums(output: Path, known: Mapping[str, str]) -> Path:
     written. The format is that of coreutils' sha256sum, which `sha256sum -c` reads.
     """
     sums = output / SUMS
-    lines = dict(_read_sums(sums))
+    before = sums.read_text(encoding="utf-8") if sums.is_file() else ""
+    lines = _parsed(before)
     kept = {name: digest for name, digest in lines.items() if (output / name).is_file()}
     kept.update(known)
-    text = "".join(f"{kept[name]}  {name}\n" for name in sorted(kept))
-    if not sums.is_file() or sums.read_bytes() != text.encode():
-        write_atomic(sums, text)
+    after = "".join(f"{kept[name]}  {name}\n" for name in sorted(kept))
+    if after != before:
+        write_atomic(sums, after)
     return sums
 
 
@@ -80,8 +81,7 @@ def sums_of(output: Path, folder: Path) -> dict[str, str]:
     return {path.relative_to(output).as_posix(): sha256_file(path) for path in files}
 
 
-def _read_sums(sums: Path) -> list[tuple[str, str]]:
-    if not sums.is_file():
-        return []
-    pairs = (line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines())
-    return [(pair[1], pair[0]) for pair in pairs if len(pair) == 2]  # noqa: PLR2004 - a pair
+def _parsed(text: str) -> dict[str, str]:
+    """Return name -> sha256 of the lines that are lines of sums."""
+    pairs = (line.split("  ", 1) for line in text.splitlines())
+    return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}  # noqa: PLR2004 - a pair

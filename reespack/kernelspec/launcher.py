@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import shlex
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from stat import S_IMODE
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import PackError
-from reespack.files import remove_tree, replace_folder
+from reespack.files import replace_folder, temporary_folder
 from reespack.kernelspec.scripts import read_script
 
 if TYPE_CHECKING:
@@ -125,8 +124,7 @@ def _holds(folder: Path, files: Mapping[str, bytes]) -> bool:
 
 
 def _put(target: Path, files: Mapping[str, bytes]) -> None:
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with temporary_folder(target.parent, f".{target.name}.") as temporary:
         for name, content in files.items():
             file = temporary / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -135,8 +133,6 @@ def _put(target: Path, files: Mapping[str, bytes]) -> None:
         for folder in (temporary, *filter(Path.is_dir, temporary.rglob("*"))):
             folder.chmod(0o755)
         replace_folder(temporary, target)
-    finally:
-        remove_tree(temporary)
 
 
 def _mode(name: str) -> int:

@@ -44,6 +44,20 @@ def prefix(tmp_path: Path) -> Prefix:
     return Prefix(path=path, lock=PlatformLock(platform="linux-64", conda=()))
 
 
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    """An archive that nobody looks into."""
+    return Archive(
+        path=tmp_path / "a",
+        format="tar.gz",
+        sha256="0" * 64,
+        size=0,
+        unpacked_size=0,
+        files=0,
+        tree_digest="",
+    )
+
+
 def program(path: Path, *lines: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(("#!/bin/sh", *lines, "")))
@@ -394,17 +408,11 @@ def test_a_start_that_is_gone_from_the_repository_goes(prefix: Prefix) -> None:
 # --- the launcher ------------------------------------------------------------------------------
 
 
-def test_the_emitted_folder_knows_its_archive(prefix: Prefix, tmp_path: Path) -> None:
+def test_the_emitted_folder_knows_its_archive(
+    prefix: Prefix, archive: Archive, tmp_path: Path
+) -> None:
     (kernel, *_) = add(prefix)
-    archive = Archive(
-        path=tmp_path / "it's.tar.zst",
-        format="tar.zst",
-        sha256="ab" * 32,
-        size=5,
-        unpacked_size=9,
-        files=1,
-        tree_digest="",
-    )
+    archive = dataclasses.replace(archive, path=tmp_path / "it's.tar.zst", sha256="ab" * 32)
     source = prefix.path / kernel.path
     target = write_launcher_kernelspec(tmp_path / "k", kernel, archive=archive, source=source)
     assert sorted(file.name for file in target.iterdir()) == [
@@ -432,18 +440,9 @@ def test_the_emitted_folder_knows_its_archive(prefix: Prefix, tmp_path: Path) ->
 
 
 def test_an_emitted_folder_that_is_as_it_should_be_is_left_alone(
-    prefix: Prefix, tmp_path: Path
+    prefix: Prefix, archive: Archive, tmp_path: Path
 ) -> None:
     (kernel, *_) = add(prefix)
-    archive = Archive(
-        path=tmp_path / "a",
-        format="tar.gz",
-        sha256="0" * 64,
-        size=0,
-        unpacked_size=0,
-        files=0,
-        tree_digest="",
-    )
     source = prefix.path / kernel.path
 
     def write(archive: Archive) -> tuple[int, dict[str, tuple[bytes, int]]]:
@@ -482,18 +481,9 @@ def test_an_emitted_folder_that_is_as_it_should_be_is_left_alone(
     ],
 )
 def test_where_the_environment_goes(
-    prefix: Prefix, tmp_path: Path, variables: dict[str, str], store: str
+    prefix: Prefix, archive: Archive, tmp_path: Path, variables: dict[str, str], store: str
 ) -> None:
     (kernel, *_) = add(prefix)
-    archive = Archive(
-        path=tmp_path / "a",
-        format="tar.gz",
-        sha256="0" * 64,
-        size=0,
-        unpacked_size=0,
-        files=0,
-        tree_digest="",
-    )
     source = prefix.path / kernel.path
     target = write_launcher_kernelspec(tmp_path / "k", kernel, archive=archive, source=source)
     command = ["/bin/sh", target / "launch.sh", "--where"]
