@@ -1,4 +1,4 @@
-"""The lines of a requirements file, by pip's rules: encodings, continuations, comments, options.
+"""The lines of a requirements file, by pip's rules: encodings, continuations, comments.
 
 Source: pip's documentation of the requirements file format, and what pip 25 does where that is
 silent.
@@ -7,12 +7,10 @@ silent.
 from __future__ import annotations
 
 import codecs
-import optparse
 import re
-import shlex
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
-from buildpacks.malformed import at, malformed, nearest
+from buildpacks.malformed import at, malformed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,24 +29,6 @@ _BOMS = (  # the longer ones first: UTF-32's begins with UTF-16's
 _CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
-
-_WITH_VALUE = {
-    "constraint": ("-c", "--constraint"),
-    "requirement": ("-r", "--requirement"),
-    "editable": ("-e", "--editable"),
-    "index-url": ("-i", "--index-url", "--pypi-url"),
-    "extra-index-url": ("--extra-index-url",),
-    "find-links": ("-f", "--find-links"),
-    "no-binary": ("--no-binary",),
-    "only-binary": ("--only-binary",),
-    "trusted-host": ("--trusted-host",),
-    "use-feature": ("--use-feature",),
-    "global-option": ("--global-option",),
-    "config-settings": ("-C", "--config-setting", "--config-settings"),
-    "hash": ("--hash",),
-}
-_FLAGS = ("no-index", "prefer-binary", "require-hashes", "pre")
-_SLIPS = tuple(flag for flags in _WITH_VALUE.values() for flag in flags)
 
 
 class ParsedLine(NamedTuple):
@@ -132,45 +112,6 @@ def parse_line(line: str, origin: Origin) -> ParsedLine:
     requirement = " ".join(tokens[:cut]).strip()
     if cut == len(tokens):
         return ParsedLine(requirement=requirement, options={})
-    try:
-        words = shlex.split(" ".join(tokens[cut:]))
-    except ValueError as error:
-        raise malformed(origin, f"`{line}` has an unclosed quote") from error
-    try:
-        values, rest = _parser().parse_args(words)
-    except _OptionError as error:
-        raise malformed(origin, str(error), _option_hint(words)) from error
-    if rest:
-        raise malformed(origin, f"`{' '.join(rest)}` is left over after the options of this line")
-    given = {name: tuple(found) for name, found in vars(values).items() if found}
-    return ParsedLine(requirement=requirement, options=given)
+    from buildpacks.pip_options import parse_options  # few lines have any
 
-
-class _OptionError(Exception):
-    """What optparse has against a line."""
-
-
-class _OptionParser(optparse.OptionParser):
-    """pip's own kind of parser (abbreviations, `-rfile`, `--x=y`), without its sys.exit."""
-
-    def error(self, msg: str) -> NoReturn:
-        """Raise instead of leaving the program."""
-        raise _OptionError(msg)
-
-
-def _parser() -> optparse.OptionParser:
-    """Return a parser whose values are lists, under each option's long name."""
-    parser = _OptionParser(add_help_option=False)
-    for name, flags in _WITH_VALUE.items():
-        parser.add_option(*flags, action="append", dest=name)
-    for name in _FLAGS:
-        parser.add_option(f"--{name}", action="append_const", const="", dest=name)
-    return parser
-
-
-def _option_hint(words: list[str]) -> str | None:
-    unknown = next((word.split("=")[0] for word in words if word.startswith("--")), None)
-    if unknown is None:
-        return "pip's options for requirements files are meant here"
-    near = nearest(unknown, (*_SLIPS, *(f"--{flag}" for flag in _FLAGS)))
-    return f"did you mean `{near}`?" if near and near != unknown else None
+    return ParsedLine(requirement, parse_options(" ".join(tokens[cut:]), origin))

@@ -8,7 +8,6 @@ subprocess, no clock. It returns data, never shell text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from reespack.model import (
@@ -24,6 +23,7 @@ from reespack.model import (
     Target,
     Verdict,
 )
+from reespack.value import Value
 
 __all__ = ["API", "PACKAGES", "Buildpack", "Claim", "Contribution", "Evidence"]
 
@@ -34,8 +34,7 @@ PACKAGES = "packages"
 """The slot of the buildpacks that say which packages the environment is made of."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Value):
     """What a buildpack says of one file: its verdict and, in a few words, why."""
 
     path: str
@@ -43,8 +42,7 @@ class Claim:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Value):
     """That a buildpack applies: the files it speaks for.
 
     `blocking` matters for refusals only: a blocking one refuses the whole repository, another
@@ -55,8 +53,7 @@ class Evidence:
     blocking: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contribution:
+class Contribution(Value):
     """What a buildpack adds to the environment, as data.
 
     `channels` pair a channel with its origin, in order. `reads` are the files read beyond those
@@ -69,7 +66,7 @@ class Contribution:
     conda: tuple[CondaRequirement, ...] = ()
     pip: tuple[PipRequirement, ...] = ()
     pip_constraints: tuple[PipRequirement, ...] = ()
-    pip_options: PipOptions = field(default_factory=PipOptions)
+    pip_options: PipOptions = PipOptions()
     language_versions: tuple[LanguageVersion, ...] = ()
     system_packages: tuple[SystemPackage, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()

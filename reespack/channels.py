@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from reespack.errors import ChannelError, ConfigError
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,8 +47,7 @@ _SUBDIR = re.compile(r"/(noarch|(linux|osx|win|freebsd|emscripten|wasi|zos)-[a-z
 _TOKEN = re.compile(r"/t/[^/]+(?=/)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelSettings:
+class ChannelSettings(Value):
     """Where channels are and how they are reached.
 
     `base` is what a plain name is appended to. `alias` pairs a channel's name with the URL or the

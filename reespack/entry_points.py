@@ -85,17 +85,17 @@ def _distributions(folder: str) -> Iterator[tuple[str, str]]:
 
 def _read(described: str, group: str) -> Iterator[EntryPoint]:
     try:
-        with open(f"{described}/entry_points.txt", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-            text = file.read()
+        with open(f"{described}/entry_points.txt", "rb", buffering=0) as file:  # noqa: PTH123
+            content = file.read()
     except OSError:
         return
-    if f"[{group}]" not in text:
+    if f"[{group}]".encode() not in content:  # hardly any has it
         return
     distribution, version = _name_and_version(described)
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
-        parser.read_string(text)
+        parser.read_string(content.decode(errors="replace"))
     except configparser.Error as error:
         problem = str(error).partition("\n")[0]
         raise BuildpackError(

@@ -9,7 +9,6 @@ import operator
 import os
 import shutil
 import stat
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +60,8 @@ def temporary_beside(target: Path) -> Iterator[Path]:
 
     Whatever was at `target` stays until then. A file gets the mode that the umask gives.
     """
+    import tempfile  # here, since many commands write nothing
+
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(handle)
     temporary = Path(name)
@@ -82,6 +83,8 @@ def write_atomic(target: Path, content: bytes | str) -> None:
 @contextlib.contextmanager
 def temporary_folder(parent: Path, prefix: str = ".tmp-") -> Iterator[Path]:
     """Yield a new folder (mode 0700) below `parent` that is gone afterwards, whatever happens."""
+    import tempfile
+
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
         yield folder

@@ -27,13 +27,12 @@ import functools
 import hashlib
 import os
 import shutil
-import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reespack.owners import Owner, current_owner
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,8 +46,7 @@ _UNKNOWN = "-"
 _SHORTEST, _LONGEST = 0.02, 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class Holder(Value):
     """Who holds a lock: a process, and how that can be proved.
 
     `machine` is a digest of its host's name and machine id, "" where it has none. `flock` says
@@ -156,6 +154,8 @@ def has_flock(folder: Path) -> bool:
 
     Raises OSError when nothing can be written there.
     """
+    import tempfile  # here, since many commands take no lock
+
     with tempfile.TemporaryFile(dir=folder) as file:
         return _flock(file.fileno())
 
@@ -165,6 +165,8 @@ def local_folder(name: str) -> Path | None:
 
     It lies in TMPDIR or, where that has no flock either, in one of this machine's own, and stays.
     """
+    import tempfile
+
     for top in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm")):  # noqa: S108
         mine = Path(top) / f"reespack-{os.getuid()}"
         with contextlib.suppress(OSError):
@@ -185,6 +187,8 @@ def local_folder(name: str) -> Path | None:
 
 def _claim(path: Path) -> Held | None:
     """Put a folder with this process's name in it into the place of an empty one, or of none."""
+    import tempfile
+
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     handle = -1
     try:

@@ -8,11 +8,11 @@ root; paths on this machine are `pathlib.Path`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from reespack.errors import DetectError, MalformedFileError, RepositoryError
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,8 +39,7 @@ BINDER_FOLDERS = ("binder", ".binder")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(Value):
     """Where a request stands: a file of the repository and a line, counted from 1."""
 
     file: str
@@ -55,8 +54,7 @@ ADDED = Origin(file="(added by reespack)")
 """The origin of what no file asks for: a kernel, a server, the default Python."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repository:
+class Repository(Value):
     """A tree of files on this machine, and where it came from.
 
     `root` is absolute and resolved, with `subdir` already applied; `top` is the checkout it must
@@ -151,8 +149,7 @@ class Verdict(str, Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileVerdict:
+class FileVerdict(Value):
     """The verdict on one file, why, the buildpack that speaks for it, and the file's digest."""
 
     path: str
@@ -162,8 +159,7 @@ class FileVerdict:
     sha256: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class Note(Value):
     """Something that the user should know; a warning unless `level` says otherwise."""
 
     message: str
@@ -172,16 +168,14 @@ class Note:
     level: Literal["info", "warning"] = "warning"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(Value):
     """What an environment is made for: a conda platform and the Python used when none is asked."""
 
     platform: str
     default_python: str = "3.12"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CondaRequirement:
+class CondaRequirement(Value):
     """A match spec as conda and rattler parse it, and where it stands."""
 
     spec: str
@@ -189,8 +183,7 @@ class CondaRequirement:
     origin: Origin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipRequirement:
+class PipRequirement(Value):
     """One requirement for pip.
 
     `text` is a PEP 508 string (`name @ git+https://...` for URLs), or, when `path` is set, is
@@ -208,8 +201,7 @@ class PipRequirement:
     editable: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipOptions:
+class PipOptions(Value):
     """The options of requirements files that bear on which distributions are found."""
 
     index_url: str | None = None
@@ -222,8 +214,7 @@ class PipOptions:
     require_hashes: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LanguageVersion:
+class LanguageVersion(Value):
     """A version of a language asked for outside of conda's requirements.
 
     `version` is a conda version spec (`3.11.*`). Of several for one language, the highest `rank`
@@ -236,16 +227,14 @@ class LanguageVersion:
     rank: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SystemPackage:
+class SystemPackage(Value):
     """A name from apt.txt."""
 
     name: str
     origin: Origin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockfileInput:
+class LockfileInput(Value):
     """A lockfile that the repository brings: `conda-lock` (v1 YAML) or `explicit` (@EXPLICIT)."""
 
     path: str
@@ -253,8 +242,7 @@ class LockfileInput:
     platform: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Detection:
+class Detection(Value):
     """What a repository holds: a verdict for every REES file, and what the buildpacks contribute.
 
     `contributions` pairs each buildpack's id with its Contribution (reespack.buildpack), in the
@@ -269,8 +257,7 @@ class Detection:
     notes: tuple[Note, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvironmentSpec:
+class EnvironmentSpec(Value):
     """What is asked for, on one platform, each request with its origin.
 
     `channels` are names or URLs in order of priority. `variables` are (name, value). `post_build`
@@ -284,7 +271,7 @@ class EnvironmentSpec:
     conda: tuple[CondaRequirement, ...] = ()
     pip: tuple[PipRequirement, ...] = ()
     pip_constraints: tuple[PipRequirement, ...] = ()
-    pip_options: PipOptions = field(default_factory=PipOptions)
+    pip_options: PipOptions = PipOptions()
     variables: tuple[tuple[str, str], ...] = ()
     post_build: str | None = None
     start: str | None = None

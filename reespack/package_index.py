@@ -6,8 +6,9 @@ those over, so that a site's mirror counts once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["PackageIndex"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackageIndex:
+class PackageIndex(Value):
     """Where Python distributions come from.
 
     The fields stand for pip's settings of the same names; a `UV_*` variable that says the same

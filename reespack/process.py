@@ -9,8 +9,9 @@ import signal
 import subprocess
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +25,7 @@ GRACE = 5.0
 """Seconds between asking a group of processes to end and ending it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completed:
+class Completed(Value):
     """How a program ended.
 
     `returncode` is negative when a signal ended it, as in `subprocess`. `tail` holds its last

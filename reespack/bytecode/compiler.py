@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from reespack.errors import PackError
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -144,8 +145,7 @@ def interpreter(prefix: Path) -> Interpreter | None:
     return Interpreter(words[0], "-".join(words)) if words[0].startswith("cpython-") else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compiler:
+class Compiler(Value):
     """Compiles sources of a prefix; `finish` is called for each, by one thread at a time."""
 
     prefix: Path

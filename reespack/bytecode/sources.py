@@ -12,11 +12,11 @@ import csv
 import json
 import os
 import posixpath
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reespack.errors import PackError
 from reespack.files import sha256_bytes
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -30,8 +30,7 @@ __all__ = ["Package", "python_sources"]
 _PASSED_OVER = frozenset({"test", "tests", "__pycache__"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Package:
+class Package(Value):
     """Sources that are compiled, and kept, together.
 
     `sources` are paths in the prefix with the sha256 that the package says they have (None when it

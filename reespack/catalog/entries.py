@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -11,16 +12,14 @@ if TYPE_CHECKING:
 __all__ = ["Catalog", "Entry", "Source"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(Value):
     """A repository that an archive is built from when there is none yet."""
 
     repository: str
     ref: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Value):
     """An environment that users may choose.
 
     Either `archive` or `source` is given. No `groups`: everybody may use it. `resources` are pairs
@@ -43,8 +42,7 @@ class Entry:
         return not self.groups or not groups.isdisjoint(self.groups)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Catalog:
+class Catalog(Value):
     """All environments, in the order of the file; `default` is the one chosen beforehand."""
 
     path: Path

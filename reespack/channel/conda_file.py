@@ -14,10 +14,11 @@ import tarfile
 import tempfile
 import zipfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
+
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,8 +31,7 @@ PLACEHOLDER = ("/reespack" + "_placehold" * 25)[:255]
 _ZSTD_LEVEL = 6  # about 80 MB/s; higher levels gain little on a file that is read once
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackageFile:
+class PackageFile(Value):
     """One file of a package: `path` below the prefix, its bytes or what it links to."""
 
     path: str
@@ -41,8 +41,7 @@ class PackageFile:
     link: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackageInfo:
+class PackageInfo(Value):
     """What `info/index.json` and `info/about.json` say; `timestamp` is in milliseconds (UTC)."""
 
     name: str

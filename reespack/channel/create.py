@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from reespack.channel.wheels import Wheel, check_requirements, closure
 from reespack.errors import UsageError
 from reespack.package_index import PackageIndex
 from reespack.progress import QUIET
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,8 +37,7 @@ _ALWAYS = ("pip", "setuptools", "wheel")
 _OWN_INDEX = PackageIndex()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelReport:
+class ChannelReport(Value):
     """What a run asked for and what it made.
 
     `pythons` are full versions. `built` and `kept` are the packages' paths below `directory`: those

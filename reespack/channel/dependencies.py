@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.markers import Marker, UndefinedEnvironmentName
@@ -16,6 +15,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from reespack.channel.matchspecs import dependency, python_range
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +36,7 @@ _OLD_MANYLINUX = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014
 _PATCH_LEVEL = re.compile(r"\d+\.\d+\.[1-9]")  # Requires-Python that a minor version cannot tell
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
+class Placement(Value):
     """Where the dependencies are the same: for any Python, any machine, any system."""
 
     one_python: bool

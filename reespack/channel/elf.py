@@ -10,12 +10,12 @@ import mmap
 import re
 import struct
 import subprocess
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reespack.errors import UsageError
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,8 +40,7 @@ _GLIBC = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dynamic:
+class Dynamic(Value):
     """The dynamic section: libraries by soname, the search path, the least glibc."""
 
     needed: tuple[str, ...] = ()

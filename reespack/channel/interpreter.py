@@ -7,13 +7,13 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import UsageError
 from reespack.package_index import PackageIndex
 from reespack.uv import run_uv
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,8 +58,7 @@ print(json.dumps({
 _SUBDIRS = {"x86_64": "linux-64", "aarch64": "linux-aarch64"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interpreter:
+class Interpreter(Value):
     """A CPython with a prefix of its own.
 
     `executable` lies in `prefix`; `former_prefixes` are all the paths under which its files may

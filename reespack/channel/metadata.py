@@ -5,13 +5,13 @@ from __future__ import annotations
 import email.parser
 import email.policy
 import zipfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from packaging.utils import canonicalize_name
 
 from reespack.channel.matchspecs import parse_requirement
 from reespack.errors import ChannelError
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Metadata", "dist_info", "read_metadata"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metadata:
+class Metadata(Value):
     """What a wheel's METADATA says, as far as a conda package repeats it."""
 
     name: str

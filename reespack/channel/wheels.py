@@ -6,7 +6,6 @@ import re
 import sys
 import tempfile
 import urllib.parse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from reespack.errors import (
     UsageError,
 )
 from reespack.uv import run_uv
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,8 +37,7 @@ _NO_WHEEL_HINT = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wheel:
+class Wheel(Value):
     """A wheel of the index: normalised name, PEP 440 version, where it is, its sha256.
 
     `sha256` is empty where the index tells none.

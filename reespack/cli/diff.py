@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +16,7 @@ from reespack.cli.options import (  # noqa: TC001 - typer reads them at run time
     Verbose,
 )
 from reespack.cli.terminal import columns, size, style_of, table
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,8 +36,7 @@ _DIGITS = 8
 _DIGEST = re.compile(r"\b[0-9a-f]{32,64}\b")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Side:
+class _Side(Value):
     """What was named on the command line: a manifest, and the archive that it is of, if there."""
 
     name: str

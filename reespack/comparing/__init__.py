@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reespack.comparing.files import FileDifference, compare_members
 from reespack.comparing.manifests import Difference, compare_packages, compare_settings
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "Difference", "FileDifference", "compare", "compare_members", "same_tree"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(Value):
     """All differences, each sorted by name.
 
     `files` is None when the trees differ and at least one list of files is not known.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,8 +16,7 @@ __all__ = ["FileDifference", "What", "compare_members"]
 What = Literal["content", "mode", "kind", "only in the first", "only in the second"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileDifference:
+class FileDifference(Value):
     """A file, folder or link that is not the same in both.
 
     `what` is its content (of a link, where it leads), its mode where the content is the same, its

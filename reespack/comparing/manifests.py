@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,8 +21,7 @@ _LISTS = {"leftovers": "left in HOME", "notes": "notes", "changes": "changed fil
 """Lists of which only what the other has not is shown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(Value):
     """A setting or a package, and how it stands in each; None where it is missing."""
 
     name: str

@@ -7,7 +7,6 @@ user's; `REESPACK_*` variables; flags.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +17,7 @@ from reespack.config.settings_file import SETTINGS, parse_text, read_settings, u
 from reespack.cores import available_cores
 from reespack.errors import ConfigError
 from reespack.store_settings import ORDER
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,8 +33,7 @@ SITE_FILE_VARIABLE = "REESPACK_SITE_CONFIG"
 _OTHER_VARIABLES = (USER_FILE_VARIABLE, SITE_FILE_VARIABLE, "REESPACK_TRACEBACK")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Value):
     """What reespack does where neither the repository nor the command line says otherwise.
 
     What `cache` does not have is looked for in `shared_cache`, which nothing is written to.

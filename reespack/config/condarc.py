@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reespack.errors import ConfigError
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,8 +28,7 @@ _OTHER_NAMES = {"verify_ssl": "ssl_verify", "channel": "channels"}
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condarc:
+class Condarc(Value):
     """The merged settings; None and empty stand for what no file says.
 
     `origins` pair a key (`custom_channels.NAME` for a table's) with the file it comes from.

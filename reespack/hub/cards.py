@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reespack.archive.names import MANIFEST_BESIDE, beside
 from reespack.errors import ReespackError
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,8 +26,7 @@ _LANGUAGES = {
 _LARGEST = 32 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class Card(Value):
     """An entry, and what its archive says of itself; `size` in bytes, as packed.
 
     `state` is `ready`, `unbuilt` (a repository whose archive is yet to be built) or `missing`.

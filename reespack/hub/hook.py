@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from reespack.hub.builds import Builds, built_archive
@@ -14,6 +13,7 @@ from reespack.hub.form import render_form
 from reespack.hub.preparing import prepare
 from reespack.hub.refusal import refusal
 from reespack.hub.reports import Reports, reports_of
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Site"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class Site(Value):
     """What a Hub offers, and how its jobs get it.
 
     `command` is how a job calls reespack; `before` is a hook of the site's own, run first.
@@ -36,7 +35,7 @@ class Site:
     command: tuple[str, ...]
     builds: Builds | None = None
     before: Callable[[Any], Any] | None = None
-    cards: Cards = field(default_factory=Cards)
+    cards: Cards = Cards()
 
     def __deepcopy__(self, _memo: object) -> Site:
         """Return itself: traitlets copies settings, and with a method what it is bound to."""

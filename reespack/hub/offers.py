@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reespack.archive.names import KERNELSPEC, MANIFEST_BESIDE, SELF_EXTRACTING, beside
 from reespack.kernelspec.inside import kernel_name
 from reespack.manifest import kernelspecs_of
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Offer", "offers_of"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class Offer(Value):
     """A kernel of an entry's archive.
 
     `name` is what it is called after the entry's name, "" for the first one. `launcher` is the

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import StoreError, UsageError
 from reespack.files import remove_tree
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,8 +27,7 @@ __all__ = ["InstalledKernel", "find_kernels", "install_kernel", "kernel_folder",
 _NAME = re.compile(r"[a-z0-9._-]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstalledKernel:
+class InstalledKernel(Value):
     """A kernelspec that unpacks an archive on first use."""
 
     name: str

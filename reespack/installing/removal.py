@@ -7,7 +7,6 @@ import json
 import os
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from reespack.installing.stores import MARKER, Place
 from reespack.installing.unpacking import clear, locked, told
 from reespack.owners import current_owner
 from reespack.progress import QUIET
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,7 @@ _ENVIRONMENT = re.compile(r"[0-9a-f]{16}(?:-mounted)?")
 _BESIDE = re.compile(r"\.([0-9a-f]{16}(?:-mounted)?)\.(?:lock|beat|leases|part|gone)\b.*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(Value):
     """An environment in a store.
 
     `size` is in bytes, `idle` the seconds since somebody last began or ended to use it, by the file
@@ -48,8 +47,7 @@ class Kept:
     users: tuple[Owner, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Collected:
+class Collected(Value):
     """What a collection removed, or would have; and what it could not look at."""
 
     removed: tuple[Kept, ...]

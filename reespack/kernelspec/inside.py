@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import InstallError
 from reespack.kernelspec.activation import write_activation
 from reespack.kernelspec.scripts import PREFIX_MARK, read_script, replace_file, shell_text
 from reespack.products import Kernelspec
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,8 +42,7 @@ _IPYKERNEL: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
+class _Found(Value):
     """A kernelspec as its package brought it."""
 
     folder: Path

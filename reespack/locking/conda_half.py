@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import difflib
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from reespack.channels import display_name, without_credentials
 from reespack.errors import ChannelError, LockError, UnsatisfiableError
 from reespack.locking.virtual_packages import as_rattler
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,8 +27,7 @@ __all__ = ["CondaSolver", "quoted_requests"]
 _CHANNEL = re.compile(r"^(?P<channel>[^\s\[]+?)::(?P<rest>.*)$")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CondaSolver:
+class CondaSolver(Value):
     """Answers which packages meet a request, on one platform.
 
     `channels` are (name, URL) in order of priority; `assumed` the virtual packages.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -19,6 +19,7 @@ from reespack.errors import LockError
 from reespack.locking.reading import as_url, kind_of, read_lock, stand_in_hash
 from reespack.model import Note, Origin
 from reespack.products import LockedConda, LockedPip
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +36,7 @@ _PACKAGE = re.compile(r"^(?P<name>.+)-(?P<version>[^-]+)-(?P<build>[^-]+)\.(?:co
 _MD5, _SHA256 = 32, 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
+class _Line(Value):
     """A package in an explicit file: its URL and hash, and where it stands."""
 
     url: str

@@ -31,6 +31,7 @@ from reespack.locking.projects import place_to_build
 from reespack.locking.provided import Provided, find_provided, read_extras
 from reespack.locking.pylock import distributions, versions
 from reespack.model import Note
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,8 +53,7 @@ ROUNDS = 8
 """How often conda is asked again before pip's choices are taken as they are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Halves:
+class Halves(Value):
     """What was chosen for one platform; `provided` are the distributions that conda brings."""
 
     conda: tuple[RepoDataRecord, ...]

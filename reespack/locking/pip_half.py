@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
@@ -18,6 +18,7 @@ from reespack.channels import without_credentials
 from reespack.errors import LockError
 from reespack.locking.provided import write_stub
 from reespack.uv import run_uv
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -58,8 +59,7 @@ class Unresolvable(Exception):  # noqa: N818 - a state of the search, never show
         self.explanation = explanation
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GitCommit:
+class GitCommit(Value):
     """The commit that a revision (None for the default branch) of a git URL has led to."""
 
     name: str
@@ -68,8 +68,7 @@ class GitCommit:
     commit: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipRequest:
+class PipRequest(Value):
     """What is asked of the index, for one platform and one Python.
 
     `root` is what requirements' paths are relative to; `preferred` are (name, version) of an
@@ -93,8 +92,7 @@ class PipRequest:
         return replace(self, preferred=tuple({**dict(self.preferred), **dict(more)}.items()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipResult:
+class PipResult(Value):
     """uv's answer: `pylock` is the text of a pylock.toml (PEP 751).
 
     Its paths are relative to `folder`; `needed_by` says for each distribution, by normalised

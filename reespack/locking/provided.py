@@ -11,7 +11,6 @@ import io
 import json
 import re
 import zipfile
-from dataclasses import dataclass
 from email.parser import BytesParser
 from email.policy import compat32
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from packaging.version import InvalidVersion, Version
 from reespack.channels import without_credentials
 from reespack.errors import LockError
 from reespack.files import sha256_bytes, write_atomic
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,8 +44,7 @@ _METADATA = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provided:
+class Provided(Value):
     """A Python distribution inside a conda package; `name` is normalised (PEP 503)."""
 
     name: str

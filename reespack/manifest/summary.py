@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from reespack.value import Value
 
 __all__ = ["Section", "summarize"]
 
@@ -11,8 +12,7 @@ _SHOWN = 20
 """Rows of a list that is there to be glanced at; `--json` has all of them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class Section(Value):
     """A part of the summary: `facts` are (label, value), `rows` a table below `columns`.
 
     `omitted` counts the rows that were left out.

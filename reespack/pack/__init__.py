@@ -24,6 +24,7 @@ from reespack.pack.headed import HeadedFile
 from reespack.pack.prefixes import BuildPrefix, PlaceholderTable
 from reespack.products import Archive, PackedFrame
 from reespack.progress import QUIET
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,8 +46,7 @@ Format = Literal["tar.zst", "tar.gz", "squashfs"]
 _HEAD_FOLDERS = ("share", "share/reespack")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class Contents(Value):
     """What is known of an archive before it is written, for its manifest.
 
     `unpacked_size` (bytes) and `files` (members that are not folders) count all but the manifest

@@ -8,7 +8,6 @@ import io
 import itertools
 import os
 import posixpath
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.archive import LISTING, MANIFEST
@@ -19,6 +18,7 @@ from reespack.files import walk
 from reespack.model import Note
 from reespack.pack.conda_meta import read_variables, rewritten
 from reespack.pack.scripts import scripts
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -53,8 +53,7 @@ class Source(NamedTuple):
     compiled: Bytecode | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Collection:
+class Collection(Value):
     """All that is packed, in the archive's order."""
 
     sources: tuple[Source, ...]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from reespack.errors import LockError
 from reespack.files import remove_tree, write_atomic
 from reespack.pipeline.memory import economize, give_back
 from reespack.pipeline.plan import stem_of, tell
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +36,7 @@ _ARCHIVES = 8
 """How many archives are looked into for frames. A repository's last one is rarely further back."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class Made(Value):
     """What a build made in its folder: files by their names in the cache, and what is in them."""
 
     files: dict[str, Path]

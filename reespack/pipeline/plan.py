@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reespack.errors import UsageError
 from reespack.key import archive_key
+from reespack.value import Value
 from reespack.version import VERSION
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ DEFAULT_MTIME = 315532800
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Value):
     """What a build knows before it pins anything; `content` is the digest of the whole tree."""
 
     detection: Detection

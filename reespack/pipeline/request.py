@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["BuildOptions", "BuildResult", "Request"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Value):
     """Which repository is meant, and what is asked of it beyond what it says itself.
 
     `channels` go in front of the repository's own; `server` adds JupyterLab and what a JupyterHub
@@ -29,8 +29,7 @@ class Request:
     allow_empty: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOptions:
+class BuildOptions(Value):
     """What comes out, and where. `locked` forbids a solve; `update_lock` asks for one.
 
     `self_extracting` asks for one file more, which carries the archive and runs commands from it.
@@ -47,8 +46,7 @@ class BuildOptions:
     check_reproducible: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildResult:
+class BuildResult(Value):
     """The files of one build, and its manifest. `cached` says that the archive was there already.
 
     Sizes are the manifest's (`archive.size`, in bytes). `comparison` is what two builds differ in,

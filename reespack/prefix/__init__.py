@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from reespack.prefix.post_build import PostBuild, run_post_build
 from reespack.prefix.wheels import WheelBuilder
 from reespack.products import PlatformLock, Prefix
 from reespack.progress import QUIET, Progress
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,8 +105,7 @@ def make_prefix(  # noqa: PLR0913 - the collaborators of a phase
             return work.make(linked=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
+class _Work(Value):
     """What an environment is made of, and with what."""
 
     spec: EnvironmentSpec

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -27,6 +26,7 @@ from reespack.files import remove_tree, temporary_folder, write_atomic
 from reespack.prefix.conda_meta import records as installed_records
 from reespack.prefix.links import CopiesNeeded, require_no_scripts, script_of
 from reespack.prefix.package_cache import CachedPackages, local_archive, open_package_cache
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -120,8 +120,7 @@ def _check(missing: Sequence[LockedConda], sources: dict[str, str], *, offline: 
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Installation:
+class _Installation(Value):
     """Everything that rattler's installer needs besides packages and a place for them."""
 
     spec: EnvironmentSpec

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reespack.files import write_atomic
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["CondaFile", "conda_files", "records", "write_history", "write_state"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CondaFile:
+class CondaFile(Value):
     """A file as its conda package brought it: the package's name and the content's sha256."""
 
     package: str

@@ -9,10 +9,10 @@ import io
 import json
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reespack.files import write_atomic
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +30,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Distribution:
+class Distribution(Value):
     """An installed distribution: its normalized name, and its `*.dist-info` folder or kin."""
 
     name: str

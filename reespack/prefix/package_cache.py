@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -20,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from reespack.errors import HashMismatchError, InstallError
 from reespack.files import remove_tree, temporary_folder, write_atomic
 from reespack.locks import has_flock, local_folder
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,8 +35,7 @@ __all__ = ["CachedPackages", "local_archive", "open_package_cache"]
 _CHECKED = ".checked"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CachedPackages:
+class CachedPackages(Value):
     """A folder of unpacked packages that this process may write to, and one that it only reads.
 
     `flock` says whether rattler can lock files in the first.

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -26,6 +25,7 @@ from reespack.prefix.links import CopiesNeeded, move_into
 from reespack.prefix.sources import GitSource, local_path
 from reespack.products import FileChange
 from reespack.uv import run_uv
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,8 +49,7 @@ _FROM_UV = ("uv_cache.json", "uv_build.json")
 """What uv keeps in a distribution's metadata: times and paths of this machine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wheel:
+class Wheel(Value):
     """A locked distribution and the wheel for it: a URL, or a file when it was made here."""
 
     package: LockedPip

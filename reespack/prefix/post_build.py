@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from reespack.prefix.editables import replace_editables, tidy_installed
 from reespack.prefix.steady import UMASK
 from reespack.process import Completed, run
 from reespack.products import FileChange
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,8 +70,7 @@ _HINTS = (
 """What to do about the commonest reasons for a failure: signs in the output, and a hint."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostBuild:
+class PostBuild(Value):
     """What postBuild did to the environment, and what it left in its scratch HOME."""
 
     changes: tuple[FileChange, ...] = ()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Bytecode", "FileChange", "Prefix"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileChange:
+class FileChange(Value):
     """A file in the prefix that is not as its package brought it; `by` says who did it."""
 
     path: str
@@ -24,8 +24,7 @@ class FileChange:
     package: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prefix:
+class Prefix(Value):
     """An installed environment at its build folder, and what happened to it on the way.
 
     `wheels` are the distributions that pip's half installed, with the sha256 of the very wheel
@@ -42,8 +41,7 @@ class Prefix:
     notes: tuple[Note, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bytecode:
+class Bytecode(Value):
     """What was compiled from one Python source of a prefix.
 
     `path` is where it belongs in the prefix, `source` the file it was compiled from and

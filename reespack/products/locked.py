@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from reespack.model import Note
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Lock", "LockedConda", "LockedPip", "PlatformLock"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockedConda:
+class LockedConda(Value):
     """One conda package, pinned to its file. `depends` are match specs as in repodata."""
 
     name: str
@@ -24,8 +24,7 @@ class LockedConda:
     depends: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockedPip:
+class LockedPip(Value):
     """One Python distribution from outside the channels, pinned.
 
     `kind` says what `url` is: a wheel or an sdist (with `sha256`), `git` (`git+https://...@commit`)
@@ -42,8 +41,7 @@ class LockedPip:
     overrides: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlatformLock:
+class PlatformLock(Value):
     """Everything that is pinned for one platform, in each half dependencies first."""
 
     platform: str
@@ -51,8 +49,7 @@ class PlatformLock:
     pip: tuple[LockedPip, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lock:
+class Lock(Value):
     """A lockfile in conda-lock's v1 format: `text` is the file, `platforms` what it says.
 
     `digest` is the sha256 of `text`. `given` says that the repository brought it.

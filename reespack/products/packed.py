@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Archive", "Kernelspec", "PackedFrame"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kernelspec:
+class Kernelspec(Value):
     """A kernelspec in an environment: `name` is its folder's, `path` that folder in the prefix."""
 
     name: str
@@ -21,8 +21,7 @@ class Kernelspec:
     path: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackedFrame:
+class PackedFrame(Value):
     """A piece of an archive that another one may hold as well.
 
     `key` is a digest of everything that decides its bytes: members and compressor. They lie at
@@ -35,8 +34,7 @@ class PackedFrame:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Archive:
+class Archive(Value):
     """A packed environment.
 
     `size` is the archive's, `unpacked_size` and `files` those of what is in it, in bytes and

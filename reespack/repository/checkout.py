@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reespack.errors import RepositoryError
 from reespack.files import current_umask, temporary_folder, write_atomic
 from reespack.repository.git import git, git_failure, remote_refs
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,8 +25,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _ABBREVIATED = re.compile(r"[0-9a-f]{4,64}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remote:
+class Remote(Value):
     """Where commits come from: a URL, or a folder with a git repository.
 
     `shown` is the address without secrets. `origin` is the URL that a folder was cloned from

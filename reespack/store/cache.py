@@ -22,7 +22,6 @@ import contextlib
 import errno
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -279,6 +278,8 @@ class Cache:
         They are moved where that is possible, and made read-only. When another process has kept
         the same key meanwhile, its files stay.
         """
+        import tempfile  # most of the time what is asked for is here already
+
         target = self.artifacts / key
         try:
             self._stamp("artifacts", (key,))

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reespack.store.use import LEASES, STAMPS
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +34,7 @@ _BESIDE = {"packages": ("{}.lock", ".checked/{}")}
 """What belongs to an entry and lies beside it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Weight:
+class Weight(Value):
     """A file's place on the disk: device and inode, bytes, and how many names it has."""
 
     key: tuple[int, int]
@@ -43,8 +42,7 @@ class Weight:
     names: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Value):
     """Something that can be removed alone.
 
     `used` is in seconds since the epoch. `left` says that nobody can use it any more: it is what

@@ -7,7 +7,6 @@ import errno
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reespack.errors import ConfigError
@@ -22,6 +21,7 @@ from reespack.store.entries import (
     last_used,
 )
 from reespack.store.use import STAMPS, leases, oldest_lease
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,8 +36,7 @@ _YOUNG = 3600.0
 """Seconds for which what nobody seems to be making is left to whoever makes it without a lease."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Value):
     """A part of the cache: how many entries, bytes on the disk, and when the oldest was used."""
 
     name: str
@@ -46,8 +45,7 @@ class Part:
     oldest: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class Contents(Value):
     """What is in a cache. `users` says who uses it now."""
 
     root: Path
@@ -60,8 +58,7 @@ class Contents:
         return sum(part.size for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pruned:
+class Pruned(Value):
     """What was removed, or would be.
 
     `freed` and `size` (of what stays) are bytes on the disk; `in_use` counts the entries that had

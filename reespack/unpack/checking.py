@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reespack.archive import LISTING, MANIFEST
@@ -17,6 +16,7 @@ from reespack.errors import UnpackError, VerificationError
 from reespack.files import sha256_bytes, sha256_file
 from reespack.unpack.decompressing import blocks
 from reespack.unpack.stream import TarStream, read_unlisted
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Damage", "Verification", "verify"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Damage:
+class Damage(Value):
     """Something that is not as it should be; `path` is None for the archive as a whole."""
 
     path: str | None
@@ -39,8 +38,7 @@ class Damage:
         return self.problem if self.path is None else f"{self.path}: {self.problem}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+class Verification(Value):
     """What was looked at, and what was found: nothing in `damaged` means that all is well."""
 
     files: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reespack.archive import LISTING, MANIFEST
@@ -17,6 +16,7 @@ from reespack.files import sha256_bytes
 from reespack.unpack.decompressing import blocks
 from reespack.unpack.extract import Mending, read_mending
 from reespack.unpack.stream import TarStream, read_unlisted, require_header
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +29,7 @@ __all__ = ["Head", "open_stream", "read_head"]
 _FIRST = ("share", "share/reespack", PLACEHOLDERS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(Value):
     """The manifest and the listing as they are, and where prefixes belong.
 
     `first` are the members that have been read with the head; `body` yields the others, once, each

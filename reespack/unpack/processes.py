@@ -22,6 +22,7 @@ from reespack import errors
 from reespack.archive.frames import Frame, find_frames, form_of
 from reespack.archive.header import END, member_size
 from reespack.errors import ReespackError, UnpackError, VerificationError
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -59,8 +60,7 @@ class Range:
         return json.dumps([self.frames, len(self.lines)]).encode() + b"\n" + self.lines
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(Value):
     """What all processes are told: what to unpack, where to, and whether to take files' sums."""
 
     archive: Path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from reespack.unpack.head import open_stream, read_head
 from reespack.unpack.processes import Task, extractors
 from reespack.unpack.stream import TarStream, read_unlisted
 from reespack.unpack.whole import required_sum
+from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Unpacked", "read_manifest", "read_members", "unpack"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unpacked:
+class Unpacked(Value):
     """An environment where it was unpacked to; `files` and `size` (bytes) as in `Archive`."""
 
     path: Path

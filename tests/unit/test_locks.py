@@ -212,7 +212,7 @@ def test_a_name_says_it_all(tmp_path: Path) -> None:
 
 
 def test_where_there_is_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     assert has_flock(tmp_path)
     folder = local_folder("uv")
     assert folder == tmp_path / f"reespack-{os.getuid()}" / "uv"
@@ -225,7 +225,7 @@ def test_where_there_is_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_folder_that_another_could_have_prepared_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     (tmp_path / "theirs").mkdir()
     (tmp_path / f"reespack-{os.getuid()}").symlink_to(tmp_path / "theirs")
     folder = local_folder("uv")
