@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AptTxt"]
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_NAME = r"[a-z0-9][a-z0-9+.-]+"
 """Debian policy 5.6.1: lower case, digits, plus, minus, dot; at least two characters."""
 
 
@@ -51,14 +51,14 @@ class AptTxt:
 
 def _checked(word: str, origin: Origin) -> str:
     """Return `word` if it is a Debian package's name, and nothing more than that."""
-    if _NAME.fullmatch(word):
+    if re.fullmatch(_NAME, word):
         return word
     bare = re.match(r"[a-z0-9][a-z0-9+.-]+(?=[=:/])", word)
     if word.startswith("-"):
         hint = "apt-get's options have no meaning here"
     elif bare:
         hint = f"write `{bare.group()}` alone: versions, architectures and releases do not apply"
-    elif _NAME.fullmatch(word.lower()):
+    elif re.fullmatch(_NAME, word.lower()):
         hint = f"did you mean `{word.lower()}`?"
     else:
         hint = "names only, with spaces or line ends between them"

@@ -28,7 +28,7 @@ _OTHER_TOOLS = ("category", "pip-repositories", "platforms")
 """Keys that conda-lock and others read; conda does not, and neither does reespack."""
 
 _LOCKFILE_KEYS = {"metadata", "package"}, {"environments", "packages", "version"}
-_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 class EnvironmentYml:
@@ -64,7 +64,7 @@ class EnvironmentYml:
         ).read(compose(text, path))
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class _Reader:
     """Turns the nodes of one file into requests."""
 
@@ -253,7 +253,7 @@ class _Reader:
         variables = []
         for name, (key, value) in entries(node, self.path).items():
             text = scalar(value)
-            if not _VARIABLE_NAME.fullmatch(name):
+            if not re.fullmatch(_VARIABLE_NAME, name):
                 raise malformed(place(key, self.path), f"`{name}` is not a variable's name")
             if text is None:
                 raise malformed(

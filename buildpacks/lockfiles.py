@@ -23,9 +23,9 @@ __all__ = ["Lockfiles"]
 
 _CONDA_LOCK = ("conda-lock.yml", "conda-lock.yaml")
 _PLATFORM = r"(?:linux|osx|win|emscripten|wasi|freebsd)-[a-z0-9_]+"
-_IN_NAME = re.compile(rf"({_PLATFORM})\.lock$")
-_IN_TEXT = re.compile(rf"^#\s*platform:\s*({_PLATFORM})\s*$", re.MULTILINE)
-_EXPLICIT = re.compile(r"^@EXPLICIT\s*$", re.MULTILINE)
+_IN_NAME = rf"({_PLATFORM})\.lock$"
+_IN_TEXT = rf"(?m)^#\s*platform:\s*({_PLATFORM})\s*$"
+_EXPLICIT = r"(?m)^@EXPLICIT\s*$"
 
 
 class Lockfiles:
@@ -113,7 +113,7 @@ def _explicit_files(repository: Repository) -> list[str]:
 
 def _is_explicit(repository: Repository, path: str) -> bool:
     content = repository.resolve(path).read_bytes()
-    return _EXPLICIT.search(content.decode("utf-8", errors="replace")) is not None
+    return re.search(_EXPLICIT, content.decode("utf-8", errors="replace")) is not None
 
 
 def _judge(repository: Repository, path: str) -> LockfileInput:
@@ -122,13 +122,13 @@ def _judge(repository: Repository, path: str) -> LockfileInput:
     if path.endswith(_CONDA_LOCK):
         _require_conda_lock(text, path)
         return LockfileInput(path=path, kind="conda-lock")
-    if not _EXPLICIT.search(text):
+    if not re.search(_EXPLICIT, text):
         raise malformed(
             at(path, 1),
             "is not an explicit lockfile: it has no line `@EXPLICIT`",
             "`conda list --explicit --md5` and `conda-lock render` write one",
         )
-    platform = _IN_TEXT.search(text) or _IN_NAME.search(path)
+    platform = re.search(_IN_TEXT, text) or re.search(_IN_NAME, path)
     return LockfileInput(path=path, kind="explicit", platform=platform[1] if platform else None)
 
 

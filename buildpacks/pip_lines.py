@@ -26,7 +26,7 @@ _BOMS = (  # the longer ones first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_CODING = rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)"
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 
@@ -47,7 +47,7 @@ def decode(content: bytes, path: str) -> str:
             break
     else:
         for head in content.split(b"\n")[:2]:
-            if declared := _CODING.match(head):
+            if declared := re.match(_CODING, head):
                 encoding = declared.group(1).decode("ascii")
     try:
         return content.decode(encoding)

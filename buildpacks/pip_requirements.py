@@ -52,7 +52,7 @@ def read_lines(
     return reader.contribution()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Reader:
     """Collects, over all the files that one leads to."""
 

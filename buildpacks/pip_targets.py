@@ -22,9 +22,9 @@ _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _PLAIN = re.compile(rf"(?P<name>{_NAME})(?:(?:==|>=|<=|!=|<|>)\d+(?:\.\d+)*)?")
 """What most lines are, valid whoever parses it, and written in the one way that there is."""
 
-_DIRECT = re.compile(rf"(?P<name>{_NAME})\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<url>\S.*)")
-_URL = re.compile(r"(?:(?:git|hg|svn|bzr)\+)?(?:https?|ssh|ftp|git|svn|lp)://|(?:git\+)?file:")
-_EXTRAS = re.compile(r"(?P<path>.+?)\s*\[(?P<extras>[^\[\]]*)\]$")
+_DIRECT = rf"(?P<name>{_NAME})\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<url>\S.*)"
+_URL = r"(?:(?:git|hg|svn|bzr)\+)?(?:https?|ssh|ftp|git|svn|lp)://|(?:git\+)?file:"
+_EXTRAS = r"(?P<path>.+?)\s*\[(?P<extras>[^\[\]]*)\]$"
 _ARCHIVES = (".whl", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
 
 
@@ -44,13 +44,13 @@ class Asked(NamedTuple):
 def pip_requirement(asked: Asked, repository: Repository) -> PipRequirement:
     """Return the requirement; raise MalformedFileError when pip would not understand it."""
     text, marker = _without_marker(asked.text)
-    if direct := _DIRECT.fullmatch(text):
+    if direct := re.fullmatch(_DIRECT, text):
         if direct["url"].startswith("file:"):
             return _local(asked, _file_path(direct["url"], asked), marker, repository)
         return _named(asked)
     if text.startswith("file:"):
         return _local(asked, _file_path(text, asked), marker, repository)
-    if _URL.match(text):
+    if re.match(_URL, text):
         return _url(asked, text, marker)
     if _is_path(text):
         return _local(asked, text, marker, repository)
@@ -112,7 +112,7 @@ def _url(asked: Asked, url: str, marker: str) -> PipRequirement:
     """Return a URL as PEP 508 has it, `name @ url`, when its name is known, else as it stands."""
     base, _, fragment = url.partition("#")
     parameters = parse_qs(fragment)
-    egg = _EXTRAS.fullmatch(parameters.get("egg", [""])[0])
+    egg = re.fullmatch(_EXTRAS, parameters.get("egg", [""])[0])
     name, extras = (egg["path"], egg["extras"]) if egg else (parameters.get("egg", [""])[0], "")
     try:
         file = unquote(posixpath.basename(urlsplit(base).path))
@@ -153,7 +153,7 @@ def _file_path(url: str, asked: Asked) -> str:
 
 def _local(asked: Asked, text: str, marker: str, repository: Repository) -> PipRequirement:
     """Return a project, wheel or sdist of the repository's own."""
-    with_extras = _EXTRAS.fullmatch(text)
+    with_extras = re.fullmatch(_EXTRAS, text)
     written = with_extras["path"] if with_extras else text
     if marker:
         raise malformed(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["R"]
 
 _REASON = "R repositories are not supported yet"
-_PACKAGE = re.compile(rb"^Package:", re.MULTILINE)
+_PACKAGE = rb"(?m)^Package:"
 
 
 class R(Refusal):
@@ -28,11 +28,11 @@ class R(Refusal):
     def detect(self, repository: Repository) -> Evidence | None:
         """Apply where one of R's files counts."""
         paths = [repository.find("install.R")]
-        if R_RUNTIME.fullmatch(runtime_text(repository) or ""):
+        if (text := runtime_text(repository)) and re.fullmatch(R_RUNTIME, text):
             paths.append(repository.find("runtime.txt"))
         if not repository.config_folder and repository.is_file("DESCRIPTION"):
             # other tools have a DESCRIPTION too; an R package's names the package
-            package = _PACKAGE.search(repository.read_bytes("DESCRIPTION"))
+            package = re.search(_PACKAGE, repository.read_bytes("DESCRIPTION"))
             paths.append("DESCRIPTION" if package else None)
         claims = tuple(
             Claim(path=path, verdict=Verdict.REFUSED, reason=_REASON) for path in paths if path

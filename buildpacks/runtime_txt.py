@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["R_RUNTIME", "RuntimeTxt", "runtime_text"]
 
-R_RUNTIME = re.compile(r"r-(?:\d+(?:\.\d+){1,2}(?:-\d{4}-\d{2}-\d{2})?|\d{4}-\d{2}-\d{2})")
+R_RUNTIME = r"r-(?:\d+(?:\.\d+){1,2}(?:-\d{4}-\d{2}-\d{2})?|\d{4}-\d{2}-\d{2})"
 """`r-4.3`, `r-4.3-2024-01-15` (with the day whose packages are meant), `r-2024-01-15`."""
 
-_PYTHON_RUNTIME = re.compile(r"python-(\d+(?:\.\d+){0,2})")
+_PYTHON_RUNTIME = r"python-(\d+(?:\.\d+){0,2})"
 _GRAMMAR = (
     "it holds one line: python-3, python-3.11, python-3.11.4, r-4.3, r-4.3-2024-01-15 "
     "or r-2024-01-15"
@@ -43,7 +43,7 @@ class RuntimeTxt:
     def detect(self, repository: Repository) -> Evidence | None:
         """Apply where there is a runtime.txt that does not ask for R."""
         path = repository.find("runtime.txt")
-        if path is None or R_RUNTIME.fullmatch(runtime_text(repository) or ""):
+        if path is None or re.fullmatch(R_RUNTIME, runtime_text(repository) or ""):
             return None
         return Evidence(claims=(Claim(path=path, reason="the version of Python"),))
 
@@ -56,7 +56,7 @@ class RuntimeTxt:
         """Return the version; raise MalformedFileError for anything but one runtime."""
         path = evidence.claims[0].path
         text = runtime_text(repository) or ""
-        version = _PYTHON_RUNTIME.fullmatch(text)
+        version = re.fullmatch(_PYTHON_RUNTIME, text)
         if version is None:
             said = f"`{text.splitlines()[0]}` is not a runtime" if text else "is empty"
             extra = " (and more lines)" if "\n" in text else ""

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TomlFile", "read_toml"]
 
-_HEADER = re.compile(r"\s*\[{1,2}\s*(?P<name>[^\[\]]+?)\s*\]{1,2}\s*(?:#.*)?$")
-_KEY = re.compile(r"""\s*(?:"(?P<double>[^"]+)"|'(?P<single>[^']+)'|(?P<bare>[\w-]+))\s*[=.]""")
+_HEADER = r"\s*\[{1,2}\s*(?P<name>[^\[\]]+?)\s*\]{1,2}\s*(?:#.*)?$"
+_KEY = r"""\s*(?:"(?P<double>[^"]+)"|'(?P<single>[^']+)'|(?P<bare>[\w-]+))\s*[=.]"""
 
 
 class TomlFile(NamedTuple):
@@ -35,15 +35,15 @@ class TomlFile(NamedTuple):
         """Return where a table, or a key in it, stands; the file alone when it is not found."""
         current, header = "", None
         for number, line in enumerate(self.text.split("\n"), start=1):
-            if found := _HEADER.match(line):
+            if found := re.match(_HEADER, line):
                 current = found["name"].replace('"', "").replace("'", "").replace(" ", "")
                 header = header or (number if current == table else None)
                 if key is not None and current == f"{table}.{key}":
                     return at(self.path, number)
-            elif key is not None and current == table and (entry := _KEY.match(line)):
+            elif key is not None and current == table and (entry := re.match(_KEY, line)):
                 if key in entry.group("double", "single", "bare"):
                     return at(self.path, number)
-            elif key is None and current == "" and (entry := _KEY.match(line)):
+            elif key is None and current == "" and (entry := re.match(_KEY, line)):
                 header = header or (number if table in entry.groups() else None)
         return at(self.path, header)
 

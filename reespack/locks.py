@@ -154,7 +154,7 @@ def has_flock(folder: Path) -> bool:
 
     Raises OSError when nothing can be written there.
     """
-    import tempfile  # here, since many commands take no lock
+    import tempfile  # here, since most commands take locks and ask no more
 
     with tempfile.TemporaryFile(dir=folder) as file:
         return _flock(file.fileno())
@@ -187,9 +187,8 @@ def local_folder(name: str) -> Path | None:
 
 def _claim(path: Path) -> Held | None:
     """Put a folder with this process's name in it into the place of an empty one, or of none."""
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    folder = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    folder.mkdir(mode=0o700)
     handle = -1
     try:
         # Who shares the folder may see who holds a lock, and remove a holder that is gone.

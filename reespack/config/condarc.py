@@ -25,7 +25,7 @@ _LISTS = ("channels", "default_channels")
 _TABLES = ("custom_channels", "proxy_servers")
 _SCALARS = ("channel_alias", "ssl_verify")
 _OTHER_NAMES = {"verify_ssl": "ssl_verify", "channel": "channels"}
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+_VARIABLE = r"\$(?:(\w+)|\{(\w+)\})"
 
 
 class Condarc(Value):
@@ -185,7 +185,7 @@ def _scalar(raw: object, key: str, place: str, environ: Mapping[str, str]) -> bo
 
 def _expanded(text: str, environ: Mapping[str, str]) -> str:
     """Put variables in, as conda does; an unknown one stays as it is written."""
-    return _VARIABLE.sub(lambda match: environ.get(match[1] or match[2], match[0]), text)
+    return re.sub(_VARIABLE, lambda match: environ.get(match[1] or match[2], match[0]), text)
 
 
 def _kind(value: object) -> str:

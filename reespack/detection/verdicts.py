@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["VerdictTable"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class VerdictTable:
     """Verdicts by path. The first one on a path stays, so the order of putting is precedence."""
 

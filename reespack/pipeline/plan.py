@@ -25,7 +25,7 @@ __all__ = ["Plan", "key_of", "named", "needs_content", "stem_of", "tell"]
 
 DEFAULT_MTIME = 315532800
 """1980-01-01T00:00:00Z, the first moment that every archive format can express."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
 class Plan(Value):
@@ -54,7 +54,7 @@ def named(detection: Detection, name: str | None) -> Detection:
     """Let the repository go by another name; it becomes part of file names."""
     if name is None:
         return detection
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         raise UsageError(
             f"{name!r} cannot be part of a file name",
             hint="use letters, digits, dots, hyphens and underscores",

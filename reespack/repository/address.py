@@ -9,7 +9,7 @@ from reespack.repository.git import without_secrets
 
 __all__ = ["public_address"]
 
-_SCP = re.compile(r"^(?P<user>[\w.-]+)@(?P<host>[\w.-]+):(?!/{2})(?P<path>.+)$")
+_SCP = r"^(?P<user>[\w.-]+)@(?P<host>[\w.-]+):(?!/{2})(?P<path>.+)$"
 _REMOTE = frozenset({"https", "http", "ssh", "git"})
 
 
@@ -20,7 +20,7 @@ def public_address(url: str) -> str | None:
     is `git`, as at GitHub, GitLab, Gitea and Bitbucket, whose web addresses have the same path,
     that is taken; elsewhere, where ssh may be the only way, the address stays, without secrets.
     """
-    if found := _SCP.match(url):
+    if found := re.match(_SCP, url):
         user, host, path = found["user"], found["host"], found["path"]
         if user != "git":
             return url

@@ -19,8 +19,8 @@ __all__ = ["git", "git_failure", "has_git", "remote_refs", "without_secrets"]
 
 # A git hook, or a shell in a worktree, sets these; they would lead git elsewhere.
 _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
-_SECRET = re.compile(r"(?<=://)[^/@\s]+@")
-_NOISE = re.compile(
+_LOGIN = r"(?<=://)[^/@\s]+@"
+_NOISE = (
     r"^(hint:|warning:|fatal: Could not read from remote|Please make sure"
     r"|and the repository exists|\s*$)"
 )
@@ -75,7 +75,7 @@ def git_failure(message: str, completed: Completed) -> RepositoryError:
             f"{message}: it belongs to another user, and git does not read it",
             hint=f"if you trust it, run `{added[-1]}`" if added else "see `man git-config`",
         )
-    telling = [line for line in lines if not _NOISE.match(line)] or lines
+    telling = [line for line in lines if not re.match(_NOISE, line)] or lines
     last = telling[-1].removeprefix("fatal: ") if telling else completed.ending
     return RepositoryError(
         f"{message}: {last}", hint=_hint(lines), detail="\n".join(lines) if lines[1:] else None
@@ -104,7 +104,7 @@ def without_secrets(text: str) -> str:
     The user of an ssh URL is no secret, and is needed to use it.
     """
     return "".join(
-        part if part.startswith("ssh://") else _SECRET.sub("", part)
+        part if part.startswith("ssh://") else re.sub(_LOGIN, "", part)
         for part in re.split(r"(ssh://[^\s:@/]+@)", text)
     )
 

@@ -22,7 +22,6 @@ import contextlib
 import errno
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +48,6 @@ _FULL = frozenset({os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT)})
 _ROOM = "make room (`reespack cache prune`), or set REESPACK_CACHE to a folder on another disk"
 
 
-@dataclass(frozen=True, slots=True)
 class Cache:
     """A cache folder. Its parts are made when they are first asked for.
 
@@ -57,8 +55,9 @@ class Cache:
     raises ConfigError, with REESPACK_CACHE in the hint, when a part cannot be made or written to.
     """
 
-    root: Path
-    below: Path | None = None
+    def __init__(self, root: Path, below: Path | None = None) -> None:
+        self.root = root
+        self.below = below
 
     @property
     def packages(self) -> Path:
