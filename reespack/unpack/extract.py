@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reespack.archive.conda_unpack import PLACEHOLDERS, decoded, mended, too_long
-from reespack.archive.header import padding
+from reespack.archive.header import header_size, padding
 from reespack.errors import UnpackError, VerificationError
 from reespack.unpack.stream import require_header
 
@@ -27,6 +27,7 @@ LARGE = 1 << 23
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODES = {"0644": 0o644, "0755": 0o755}
+_FOLDER_MODE = 0o755
 
 
 class Mending(NamedTuple):
@@ -111,7 +112,7 @@ class NewFiles:
     def _open(self, path: str, kind: str) -> int:
         folder = path.rpartition("/")[0]
         if folder not in self._folders:
-            os.makedirs(f"{self._root}/{folder}", 0o700, exist_ok=True)  # noqa: PTH103
+            make_folder(f"{self._root}/{folder}")
             self._folders.add(folder)
         return os.open(f"{self._root}/{path}", _NEW_FILE, _MODES[kind])
 
@@ -144,12 +145,16 @@ def extract(  # noqa: PLR0913 - what goes where, and how
     """Write the files among the next `members`; links and empty folders are for `finish`.
 
     With `sums`, each is held against the listing; else whoever calls this takes the archive's own
-    sum. `advance` is told the bytes of each. One thread, on purpose: in Python, threads that write
-    small files wait for each other.
+    sum, and a file's header, which says nothing that the listing does not, is passed over.
+    `advance` is told the bytes of each. One thread, on purpose: in Python, threads that write small
+    files wait for each other.
     """
     for member in members:
         path, kind, size, _ = member
-        require_header(stream, member)
+        if sums or kind not in _MODES:
+            require_header(stream, member)
+        else:
+            stream.take(header_size(path))
         if size >= LARGE:
             pieces = _pieces(stream, member, sums=sums)
             mend = functools.partial(mending.mended, member)
@@ -194,20 +199,45 @@ def _check(member: Member, digest: hashlib._Hash) -> None:
         )
 
 
+def make_folder(path: str) -> None:
+    """Make a folder and those that it lies in; others may be doing the same.
+
+    Most of the time only the last one is missing, or none: os.makedirs looks for each first.
+    """
+    try:
+        os.mkdir(path, _FOLDER_MODE)  # noqa: PTH102 - names are strings here
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        make_folder(path.rpartition("/")[0])
+        make_folder(path)
+
+
 def finish(root: Path, members: Iterable[Member], mtime: int) -> None:
-    """Make the folders that are not there, then the links, and set the times of both."""
+    """Make the folders that are not there, then the links, and set the times of both.
+
+    Others may read all folders, as in the archive, whatever the umask and the target's ACLs leave
+    of a new folder's mode: what they leave of the first one, they leave of all.
+    """
     folders = []
     for member in members:
         path = f"{root}/{member.path}"
         if member.kind == "dir":
             folders.append(path)
-            try:
-                os.chmod(path, 0o755)  # noqa: PTH101, S103 - others may read, as in the archive
-            except FileNotFoundError:
-                os.mkdir(path)  # noqa: PTH102 - names are strings here
-                os.chmod(path, 0o755)  # noqa: PTH101, S103
         elif member.is_link:
+            make_folder(path.rpartition("/")[0])
             os.symlink(member.value, path)  # noqa: PTH211
             os.utime(path, (mtime, mtime), follow_symlinks=False)
-    for path in reversed(folders):
-        os.utime(path, (mtime, mtime))
+    for path in reversed(folders):  # what is in a folder comes before it
+        _set_time(path, mtime)
+    if folders and stat.S_IMODE(os.stat(folders[0]).st_mode) != _FOLDER_MODE:  # noqa: PTH116
+        for path in folders:
+            os.chmod(path, _FOLDER_MODE)  # noqa: PTH101
+
+
+def _set_time(folder: str, mtime: int) -> None:
+    try:
+        os.utime(folder, (mtime, mtime))
+    except FileNotFoundError:  # there is nothing in it
+        make_folder(folder)
+        os.utime(folder, (mtime, mtime))

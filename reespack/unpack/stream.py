@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["TarStream", "read_unlisted", "require_header"]
 
 _LARGEST_MANIFEST = 1 << 28
+_SIZE, _MTIME = 124, 136
+"""Where a header has these, in eleven octal digits each."""
 
 
 class TarStream:
@@ -93,26 +95,32 @@ class TarStream:
 
 def read_unlisted(stream: TarStream, path: str) -> bytes:
     """Return the manifest or the listing, which must come next."""
+    block = bytes(stream.take(BLOCK))
+    try:
+        size, mtime = (int(block[start : start + 11], 8) for start in (_SIZE, _MTIME))
+    except ValueError:
+        raise _foreign(block, path) from None
+    if path == MANIFEST:
+        stream.mtime = mtime
+    if block != header(Member(path, "0644", size, "-"), stream.mtime) or size > _LARGEST_MANIFEST:
+        raise _foreign(block, path)
+    content = bytes(stream.take(size))
+    stream.take(padding(size))
+    return content
+
+
+def _foreign(block: bytes, path: str) -> UnpackError | VerificationError:
+    """Return what is to be said of an archive that has `block` where `path` should be."""
     import tarfile
 
-    block = bytes(stream.take(BLOCK))
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.TarError as error:
-        raise VerificationError(
-            f"the archive has no tar header where {path} should be: {error}"
-        ) from error
-    if path == MANIFEST:
-        stream.mtime = int(info.mtime)
-    expected = header(Member(path, "0644", info.size, "-"), stream.mtime)
-    if info.name != path or block != expected or info.size > _LARGEST_MANIFEST:
-        raise UnpackError(
-            f"the archive has {info.name!r} where {path} should be: it was not made by reespack",
-            hint="archives of conda-pack are unpacked with tar -xf and conda-unpack",
-        )
-    content = bytes(stream.take(info.size))
-    stream.take(padding(info.size))
-    return content
+        return VerificationError(f"the archive has no tar header where {path} should be: {error}")
+    return UnpackError(
+        f"the archive has {info.name!r} where {path} should be: it was not made by reespack",
+        hint="archives of conda-pack are unpacked with tar -xf and conda-unpack",
+    )
 
 
 def require_header(stream: TarStream, member: Member) -> None:
