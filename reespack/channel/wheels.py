@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import tempfile
 import urllib.parse
 from pathlib import Path
@@ -13,6 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags, platform_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from reespack import toml
 from reespack.errors import (
     ChannelError,
     LockError,
@@ -115,16 +115,8 @@ def closure(
     if not outcome.ok:
         raise _explained(outcome.tail, interpreter)
     order = {tag: position for position, tag in enumerate(_tags(interpreter))}
-    rows = _toml(outcome.stdout).get("packages", [])
+    rows = toml.loads(outcome.stdout).get("packages", [])
     return tuple(_choose(row, order, interpreter) for row in sorted(rows, key=lambda r: r["name"]))
-
-
-def _toml(text: str) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    return tomllib.loads(text)
 
 
 def _explained(tail: Sequence[str], interpreter: Interpreter) -> ReespackError:

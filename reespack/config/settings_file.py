@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,16 +36,13 @@ def read_settings(file: Path | None) -> dict[str, tuple[Any, str]]:
     """
     if file is None:
         return {}
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:  # the same parser under its older name
-        import tomli as tomllib
+    from reespack import toml  # most sites have no such file
 
     folder = file.absolute().parent
     try:
         text = file.read_text(encoding="utf-8-sig")
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        content = toml.loads(text)
+    except toml.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+)", str(error))
         problem = str(error).partition(" (at ")[0]
         place = f"{file}:{found[1]}" if found else str(file)

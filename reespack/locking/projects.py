@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import sys
 from typing import TYPE_CHECKING, Any
 
+from reespack import toml
 from reespack.errors import LockError
 from reespack.working_copy import copy_repository, folder_in_copy
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +54,7 @@ def _is_static(folder: Path) -> bool:
 
 def _project(folder: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError):
-        content = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+        content = toml.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
         project = content.get("project")
         return project if isinstance(project, dict) else {}
     return {}

@@ -6,7 +6,6 @@ https://packaging.python.org/en/latest/specifications/pylock-toml/
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -14,17 +13,13 @@ from urllib.parse import unquote, urlsplit
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from reespack import toml
 from reespack.channels import without_credentials
 from reespack.errors import LockError, UnsatisfiableError
 from reespack.locking.hashes import File, allowed, file_name, require_hashes, sha256_of
 from reespack.locking.pip_half import name_of
 from reespack.locking.projects import static_version
 from reespack.products import LockedPip
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +32,7 @@ __all__ = ["distributions", "versions"]
 
 def versions(result: PipResult) -> dict[str, str]:
     """Return the version of each distribution that has one, by normalised name."""
-    packages = tomllib.loads(result.pylock).get("packages", [])
+    packages = toml.loads(result.pylock).get("packages", [])
     return {canonicalize_name(p["name"]): p["version"] for p in packages if "version" in p}
 
 
@@ -59,7 +54,7 @@ def distributions(
             needs.setdefault(needer, []).append(name)
     ranks = {tag: rank for rank, tag in enumerate(_tags(request))}
     locked = []
-    for package in tomllib.loads(result.pylock).get("packages", []):
+    for package in toml.loads(result.pylock).get("packages", []):
         name = canonicalize_name(package["name"])
         if name in provided:
             continue

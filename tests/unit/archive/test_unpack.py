@@ -101,6 +101,20 @@ def test_an_archive_that_has_another_sum_is_not_unpacked(tmp_path: Path, many_fr
     unpack(many_frames, tmp_path / "x", threads=3, sha256=sha256_file(many_frames))
 
 
+def test_the_same_where_the_sum_is_known(
+    tmp_path: Path, prefix: Prefix, pack_it: Pack, tree: Tree
+) -> None:
+    (prefix.path / "lib" / ("l" * 120)).write_text("a name that has a member of its own")
+    (prefix.path / "lib" / ("\xe9" * 60)).write_text("a name of fewer letters than bytes")
+    archive = pack_it(prefix, tmp_path / "a.tar.zst").path
+    place = tmp_path / "x"
+    unpack(archive, place, threads=1)
+    checked = tree(place)
+    place.rename(tmp_path / "aside")
+    unpack(archive, place, threads=1, sha256=sha256_file(archive))
+    assert tree(place) == checked
+
+
 def test_the_command_believes_what_lies_beside(tmp_path: Path, archive: Path) -> None:
     sums = tmp_path / "SHA256SUMS"
     sums.write_text(f"{'0' * 64}  {archive.name}\n")
