@@ -3,9 +3,10 @@
 A contender is a command that runs as a whole process. The contenders of an experiment take turns
 (A B C A B C ...), so that whatever else the machine does meets all of them alike. What is prepared
 before a run (a fresh folder, a copy of a cache) is not timed, and dirty pages are written to the
-disk before the clock starts. Nothing is removed until an experiment is over: an ext4 without a
-journal avoids inodes that were deleted in the last minutes, and making files becomes several times
-slower where there were many (`recently_deleted` in fs/ext4/ialloc.c).
+disk before the clock starts. Nothing is removed until an experiment is over, and then a minute
+passes: an ext4 without a journal avoids inodes that were deleted in the last one, or the last six
+while the disk does not know of it, and making files becomes several times slower where there were
+many (`recently_deleted` in fs/ext4/ialloc.c).
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ class Task:
     reports: bool = False
     leftovers: tuple[Path, ...] = ()
 
+
+_FORGOTTEN = 61
+"""Seconds after which deleted inodes are as good as any."""
 
 Contender = Callable[[int], Task]
 """Prepares a run, untimed, by its number: 0 for the warm-up, then 1, 2, ..."""
@@ -127,6 +131,10 @@ def compete(
                     found[name].append(run)
     finally:
         remove(*leftovers)
+    if leftovers:
+        os.sync()
+        say("    a minute's rest, for the disk to forget what was removed")
+        time.sleep(_FORGOTTEN)
     return {name: Samples(tuple(each)) for name, each in found.items()}
 
 
