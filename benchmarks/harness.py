@@ -1,12 +1,13 @@
 """Run programs one after the other, and take their figures from the kernel.
 
-A contender is a command that runs as a whole process. The contenders of an experiment take turns
-(A B C A B C ...), so that whatever else the machine does meets all of them alike. What is prepared
-before a run (a fresh folder, a copy of a cache) is not timed, and dirty pages are written to the
-disk before the clock starts. Nothing is removed until an experiment is over, and then a minute
-passes: an ext4 without a journal avoids inodes that were deleted in the last one, or the last six
-while the disk does not know of it, and making files becomes several times slower where there were
-many (`recently_deleted` in fs/ext4/ialloc.c).
+A contender is a command that runs as a whole process. The contenders of an experiment take turns (A
+B C, C B A, A B C, ...), so that whatever else the machine does meets all of them alike, and none is
+always the one that comes after another: memory and caches are as that one left them. What is
+prepared before a run (a fresh folder, a copy of a cache) is not timed, and dirty pages are written
+to the disk before the clock starts. Nothing is removed until an experiment is over, and then a
+minute passes: an ext4 without a journal avoids inodes that were deleted in the last one, or the
+last six while the disk does not know of it, and making files becomes several times slower where
+there were many (`recently_deleted` in fs/ext4/ialloc.c).
 """
 
 from __future__ import annotations
@@ -117,12 +118,13 @@ def compete(
 
     Raises FailedRunError.
     """
-    found: dict[str, list[Run]] = {name: [] for name in contenders}
+    order = tuple(contenders)
+    found: dict[str, list[Run]] = {name: [] for name in order}
     leftovers: list[Path] = []
     try:
         for turn in range(0 if warm_up else 1, runs + 1):
-            for name, contender in contenders.items():
-                task = contender(turn)
+            for name in order if turn % 2 else reversed(order):
+                task = contenders[name](turn)
                 leftovers += task.leftovers
                 run = _run(task, log)
                 label = f"run {turn}" if turn else "warm-up"
