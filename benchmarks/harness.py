@@ -4,10 +4,10 @@ A contender is a command that runs as a whole process. The contenders of an expe
 B C, C B A, A B C, ...), so that whatever else the machine does meets all of them alike, and none is
 always the one that comes after another: memory and caches are as that one left them. What is
 prepared before a run (a fresh folder, a copy of a cache) is not timed, and dirty pages are written
-to the disk before the clock starts. Nothing is removed until an experiment is over, and then a
-minute passes: an ext4 without a journal avoids inodes that were deleted in the last one, or the
-last six while the disk does not know of it, and making files becomes several times slower where
-there were many (`recently_deleted` in fs/ext4/ialloc.c).
+to the disk before the clock starts. Nothing is removed until an experiment is over, and one that
+makes files begins with a minute's rest: an ext4 without a journal avoids inodes that were deleted
+in the last one, or the last six while the disk does not know of it, and making files becomes
+several times slower where there were many (`recently_deleted` in fs/ext4/ialloc.c).
 """
 
 from __future__ import annotations
@@ -125,6 +125,8 @@ def compete(
         for turn in range(0 if warm_up else 1, runs + 1):
             for name in order if turn % 2 else reversed(order):
                 task = contenders[name](turn)
+                if task.leftovers and not leftovers:
+                    _rest(say)
                 leftovers += task.leftovers
                 run = _run(task, log)
                 label = f"run {turn}" if turn else "warm-up"
@@ -133,11 +135,14 @@ def compete(
                     found[name].append(run)
     finally:
         remove(*leftovers)
-    if leftovers:
-        os.sync()
-        say("    a minute's rest, for the disk to forget what was removed")
-        time.sleep(_FORGOTTEN)
     return {name: Samples(tuple(each)) for name, each in found.items()}
+
+
+def _rest(say: Callable[[str], None]) -> None:
+    """Let the disk forget what the last experiment, or what prepared this one, removed."""
+    os.sync()
+    say("    a minute's rest")
+    time.sleep(_FORGOTTEN)
 
 
 def _run(task: Task, log: Path) -> Run:
