@@ -1,13 +1,13 @@
 """Run programs one after the other, and take their figures from the kernel.
 
-A contender is a command that runs as a whole process. The contenders of an experiment take turns (A
-B C, C B A, A B C, ...), so that whatever else the machine does meets all of them alike, and none is
-always the one that comes after another: memory and caches are as that one left them. What is
-prepared before a run (a fresh folder, a copy of a cache) is not timed, and dirty pages are written
-to the disk before the clock starts. Nothing is removed until an experiment is over, and one that
-makes files begins with a minute's rest: an ext4 without a journal avoids inodes that were deleted
-in the last one, or the last six while the disk does not know of it, and making files becomes
-several times slower where there were many (`recently_deleted` in fs/ext4/ialloc.c).
+A contender is a command that runs as a whole process. The contenders of an experiment take turns,
+and the next time the other way round, so that whatever else the machine does meets all of them
+alike, and none is always the one that comes after another: memory and caches are as that one left
+them. What is prepared before a run (a fresh folder, a copy of a cache) is not timed, and dirty
+pages are written to the disk before the clock starts. Nothing is removed until an experiment is
+over, and one that makes files begins with a minute's rest: an ext4 without a journal avoids inodes
+that were deleted in the last one, or the last six while the disk does not know of it, and making
+files becomes several times slower where there were many (`recently_deleted` in fs/ext4/ialloc.c).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import stat
@@ -202,15 +203,18 @@ def _check(member: Member, digest: hashlib._Hash) -> None:
 def make_folder(path: str) -> None:
     """Make a folder and those that it lies in; others may be doing the same.
 
-    Most of the time only the last one is missing, or none: os.makedirs looks for each first.
+    Most of the time only the last one is missing, or none: os.makedirs looks for each first. Raises
+    the OSError of one that cannot be made.
     """
-    try:
-        os.mkdir(path, _FOLDER_MODE)  # noqa: PTH102 - names are strings here
-    except FileExistsError:
-        pass
-    except FileNotFoundError:
-        make_folder(path.rpartition("/")[0])
-        make_folder(path)
+    with contextlib.suppress(FileExistsError):
+        try:
+            os.mkdir(path, _FOLDER_MODE)  # noqa: PTH102 - names are strings here
+        except FileNotFoundError:
+            parent = path.rpartition("/")[0]
+            if not parent:
+                raise
+            make_folder(parent)
+            os.mkdir(path, _FOLDER_MODE)  # noqa: PTH102
 
 
 def finish(root: Path, members: Iterable[Member], mtime: int) -> None:

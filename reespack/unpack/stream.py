@@ -102,7 +102,8 @@ def read_unlisted(stream: TarStream, path: str) -> bytes:
         raise _foreign(block, path) from None
     if path == MANIFEST:
         stream.mtime = mtime
-    if block != header(Member(path, "0644", size, "-"), stream.mtime) or size > _LARGEST_MANIFEST:
+    expected = header(Member(path, "0644", size, "-"), stream.mtime)
+    if block != expected or not 0 <= size <= _LARGEST_MANIFEST:
         raise _foreign(block, path)
     content = bytes(stream.take(size))
     stream.take(padding(size))
