@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from reespack.archive import LISTING, MANIFEST
@@ -13,18 +11,17 @@ from reespack.archive.header import padding
 from reespack.archive.listing import checked_members
 from reespack.errors import UnpackError, VerificationError
 from reespack.files import sha256_bytes
-from reespack.unpack.decompressing import blocks
 from reespack.unpack.extract import Mending, read_mending
-from reespack.unpack.stream import TarStream, read_unlisted, require_header
+from reespack.unpack.stream import read_unlisted, require_header
 from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from reespack.archive.listing import Member
+    from reespack.unpack.stream import TarStream
 
-__all__ = ["Head", "open_stream", "read_head"]
+__all__ = ["Head", "read_head"]
 
 _FIRST = ("share", "share/reespack", PLACEHOLDERS)
 
@@ -51,17 +48,6 @@ class Head(Value):
             (LISTING, self.listing),
             (PLACEHOLDERS, self.placeholders),
         )
-
-
-@contextlib.contextmanager
-def open_stream(archive: Path) -> Iterator[TarStream]:
-    """Yield an archive's plain bytes; the next frame is decompressed while one is used."""
-    with ThreadPoolExecutor(1) as pool:
-        pieces = blocks(archive, pool, 1)
-        try:
-            yield TarStream(pieces)
-        finally:
-            pieces.close()
 
 
 def read_head(stream: TarStream, prefix: bytes) -> Head:

@@ -24,7 +24,7 @@ class TarStream:
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
-        self._piece: bytes | bytearray = b""
+        self._piece = b""
         self._view = memoryview(b"")
         self._at = 0
         self._passed = 0
@@ -81,14 +81,17 @@ class TarStream:
 
     def _gather(self, count: int) -> None:
         """Have the next `count` bytes in one piece."""
-        piece: bytes | bytearray = b""
-        if self._at < len(self._piece):
-            piece = bytearray(self._view[self._at :])
-        while len(piece) < count:
-            more = next(self._pieces, None)
-            if more is None:
+        pieces: list[bytes | memoryview] = [self._view[self._at :]]
+        there = len(pieces[0])
+        more = b""
+        while there < count:
+            following = next(self._pieces, None)
+            if following is None:
                 raise VerificationError("the archive is truncated", hint="fetch or build it again")
-            piece = piece + more if piece else more
+            more = following
+            pieces.append(more)
+            there += len(more)
+        piece = more if len(more) == there else b"".join(pieces)
         self._passed += self._at
         self._piece, self._view, self._at = piece, memoryview(piece), 0
 

@@ -17,7 +17,7 @@ from reespack.errors import UnpackError
 from reespack.files import current_umask, temporary_folder
 from reespack.progress import QUIET
 from reespack.unpack.extract import NewFiles, extract, finish
-from reespack.unpack.head import open_stream, read_head
+from reespack.unpack.head import read_head
 from reespack.unpack.processes import Task, extractors
 from reespack.unpack.stream import TarStream, read_unlisted
 from reespack.unpack.whole import required_sum
@@ -125,7 +125,9 @@ def read_members(archive: Path) -> tuple[Member, ...]:
 def _extract_tar(  # noqa: PLR0913 - what goes where, and how
     archive: Path, root: Path, prefix: Path, threads: int, progress: Progress, *, sums: bool
 ) -> tuple[bytes, tuple[Member, ...]]:
-    with extractors(archive, threads=threads) as processes, open_stream(archive) as stream:
+    plain_bytes = contextlib.closing(plain(archive, form_of(archive)))
+    with extractors(archive, threads=threads) as processes, plain_bytes as pieces:
+        stream = TarStream(pieces)
         head = read_head(stream, os.fsencode(prefix))
         files = NewFiles(root, stream.mtime)
         for path, content in head.files:
