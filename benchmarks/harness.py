@@ -2,12 +2,15 @@
 
 A contender is a command that runs as a whole process. The contenders of an experiment take turns,
 and the next time the other way round, so that whatever else the machine does meets all of them
-alike, and none is always the one that comes after another: memory and caches are as that one left
-them. What is prepared before a run (a fresh folder, a copy of a cache) is not timed, and dirty
-pages are written to the disk before the clock starts. Nothing is removed until an experiment is
-over, and one that makes files begins with a minute's rest: an ext4 without a journal avoids inodes
-that were deleted in the last one, or the last six while the disk does not know of it, and making
-files becomes several times slower where there were many (`recently_deleted` in fs/ext4/ialloc.c).
+alike, and none is always the one that comes after another. What is prepared before a run (a fresh
+folder, a copy of a cache) is not timed. Before the clock starts, what was written before is on the
+disk, and the last run's files are no longer in memory: else memory fills up with them, and later
+runs wait for the kernel to clear it.
+
+No tree is removed until all is over. An ext4 without a journal avoids inodes that were deleted in
+the last minute, or the last six where the disk does not know of it; where there are many, making a
+file takes ten times as long (`recently_deleted` in fs/ext4/ialloc.c). So trees that are no longer
+needed are emptied instead.
 """
 
 from __future__ import annotations
@@ -18,12 +21,12 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Contender", "FailedRunError", "Run", "Samples", "Task", "compete", "remove"]
+__all__ = ["Contender", "FailedRunError", "Run", "Samples", "Task", "compete", "empty", "remove"]
 
 
 class FailedRunError(Exception):
@@ -36,7 +39,7 @@ class Task:
 
     `output` is the file whose size in bytes counts. With `reports`, the command measures by
     itself: the last line it prints is `{"seconds": ...}` or `{"count": ...}`, or has both.
-    `leftovers` are removed when the experiment is over.
+    `leftovers` are emptied when the experiment is over.
     """
 
     command: Sequence[str | Path]
@@ -46,9 +49,6 @@ class Task:
     reports: bool = False
     leftovers: tuple[Path, ...] = ()
 
-
-_FORGOTTEN = 61
-"""Seconds after which deleted inodes are as good as any."""
 
 Contender = Callable[[int], Task]
 """Prepares a run, untimed, by its number: 0 for the warm-up, then 1, 2, ..."""
@@ -121,33 +121,36 @@ def compete(
     order = tuple(contenders)
     found: dict[str, list[Run]] = {name: [] for name in order}
     leftovers: list[Path] = []
+    written: tuple[Path, ...] = ()
     try:
         for turn in range(0 if warm_up else 1, runs + 1):
             for name in order if turn % 2 else reversed(order):
                 task = contenders[name](turn)
-                if task.leftovers and not leftovers:
-                    _rest(say)
                 leftovers += task.leftovers
+                _settle(written)
+                written = task.leftovers
                 run = _run(task, log)
                 label = f"run {turn}" if turn else "warm-up"
                 say(f"    {name}, {label}: {run.wall:.3f} s, {run.memory / 1e6:.0f} MB")
                 if turn:
                     found[name].append(run)
     finally:
-        remove(*leftovers)
+        empty(*leftovers)
     return {name: Samples(tuple(each)) for name, each in found.items()}
 
 
-def _rest(say: Callable[[str], None]) -> None:
-    """Let the disk forget what the last experiment, or what prepared this one, removed."""
+def _settle(written: Iterable[Path]) -> None:
+    """Have everything on the disk, and what the last run wrote nowhere else."""
     os.sync()
-    say("    a minute's rest")
-    time.sleep(_FORGOTTEN)
+    for path, status in _files(written):
+        if status.st_nlink == 1:  # what has more names is in a cache, too, and may be read again
+            handle = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(handle)
 
 
 def _run(task: Task, log: Path) -> Run:
     words = [str(word) for word in task.command]
-    os.sync()
     run = _timed(words, {**_environ(), **task.environ}, task.cwd or log.parent, log)
     size = task.output.stat().st_size if task.output else None
     found = _reported(log) if task.reports else {}
@@ -191,6 +194,29 @@ def _timed(words: list[str], environ: dict[str, str], cwd: Path, log: Path) -> R
 def _reported(log: Path) -> dict[str, Any]:
     last = log.read_text(errors="replace").strip().rpartition("\n")[2]
     return dict(json.loads(last))
+
+
+def empty(*paths: Path) -> None:
+    """Take all content from files and trees, and leave their names.
+
+    A file that has another name elsewhere keeps its content; what is not there is no error.
+    """
+    names: dict[int, int] = {}
+    for path, status in _files(paths):
+        names[status.st_ino] = names.get(status.st_ino, 0) + 1
+        if status.st_size and names[status.st_ino] == status.st_nlink:
+            path.chmod(0o600)
+            os.truncate(path, 0)
+
+
+def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield the regular files that there are, in these folders or by these names."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            with os.scandir(path) as entries:
+                yield from _files([Path(entry.path) for entry in entries])
+        elif path.is_file() and not path.is_symlink():
+            yield path, path.stat()
 
 
 def remove(*paths: Path) -> None:
