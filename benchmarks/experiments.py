@@ -216,7 +216,7 @@ def _start() -> Experiment:
             "rebuild large": lambda: rebuild(LARGE),
         }
 
-    return Experiment(name="start", claims=claims, contenders=contenders, times=3)
+    return Experiment(name="start", claims=claims, contenders=contenders, times=9)
 
 
 # --- builds ------------------------------------------------------------------------------------

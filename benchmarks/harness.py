@@ -203,8 +203,9 @@ def empty(*paths: Path) -> None:
     """
     names: dict[int, int] = {}
     for path, status in _files(paths):
-        names[status.st_ino] = names.get(status.st_ino, 0) + 1
-        if status.st_size and names[status.st_ino] == status.st_nlink:
+        if status.st_nlink > 1:
+            names[status.st_ino] = names.get(status.st_ino, 0) + 1
+        if status.st_size and names.get(status.st_ino, 1) == status.st_nlink:
             path.chmod(0o600)
             os.truncate(path, 0)
 

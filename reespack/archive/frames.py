@@ -56,8 +56,8 @@ _ENTRY = struct.Struct("<II")
 _GZIP = struct.Struct("<4sI2sH2sHI")
 _GZIP_START = b"\x1f\x8b\x08\x04"
 _PIECE = 1 << 18
-"""Bytes that are decompressed at once where they are used at once: a second-level cache holds them.
-A frame as a whole takes a quarter longer to decompress, and longer to be written."""
+"""Bytes that are decompressed at once where they are used at once: no memory for a frame is needed,
+and they are written while the processor's cache still has them."""
 
 _THREAD = threading.local()
 """Each thread's own decompressor: they cannot be shared, and a new one costs a tenth of a frame."""
