@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Mending", "NewFiles", "extract", "finish", "read_mending"]
 
-LARGE = 1 << 20
+LARGE = 1 << 23
 """Bytes from which on a file is written as it streams, instead of at once."""
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 
-from reespack.archive.frames import Frame, plain_part
+from reespack.archive.frames import Frame, decompressed
 from reespack.archive.listing import read_lines
 from reespack.errors import ReespackError
 from reespack.unpack.extract import NewFiles, extract, read_mending
@@ -42,8 +42,10 @@ def _work(task: dict[str, str | int | bool]) -> None:
         for line in sys.stdin.buffer:
             given, length = json.loads(line)
             members = read_lines(sys.stdin.buffer.read(length))
-            frames = [Frame._make(frame) for frame in given]
-            stream = TarStream(plain_part(file.fileno(), frames))
+            frames = map(Frame._make, given)
+            # Either the archive's sum is taken, or each file's.
+            pieces = (decompressed(file.fileno(), frame, checked=False) for frame in frames)
+            stream = TarStream(pieces)
             stream.mtime = int(task["mtime"])
             extract(stream, members, files, mending, sums=bool(task["sums"]))
             stream.require_end(0)

@@ -25,7 +25,7 @@ from reespack.errors import ReespackError, UnpackError, VerificationError
 from reespack.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from reespack.archive.listing import Member
@@ -43,6 +43,10 @@ _SMALLEST = 48 << 20
 
 _KEEP_MEMORY = {"MALLOC_TOP_PAD_": str(32 << 20)}
 """glibc gives memory back and asks for it anew with every frame otherwise (mallopt(3))."""
+
+_HUGE_PAGES = "glibc.malloc.hugetlb=1"
+"""Frames are as large as several of these, and are gone through in no order ("Memory Allocation
+Tunables" in glibc's manual; before 2.35 it does not know this one, and passes over it)."""
 
 _START = "import json, sys; sys.path[:] = json.loads(sys.stdin.buffer.readline()); "
 _RUN = "from reespack.unpack.extractor import main; main()"
@@ -104,11 +108,16 @@ def _started() -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, **_KEEP_MEMORY},
+        env={**os.environ, **_KEEP_MEMORY, "GLIBC_TUNABLES": _tunables(os.environ)},
     )
     with contextlib.suppress(BrokenPipeError):  # said when it is given something to do
         _send(process, json.dumps([path for path in sys.path if path]).encode() + b"\n")
     return process
+
+
+def _tunables(environ: Mapping[str, str]) -> str:
+    given = environ.get("GLIBC_TUNABLES")
+    return f"{given}:{_HUGE_PAGES}" if given else _HUGE_PAGES
 
 
 @dataclass(frozen=True, slots=True)
