@@ -9,8 +9,8 @@ runs wait for the kernel to clear it.
 
 No tree is removed until all is over. An ext4 without a journal avoids inodes that were deleted in
 the last minute, or the last six where the disk does not know of it; where there are many, making a
-file takes ten times as long (`recently_deleted` in fs/ext4/ialloc.c). So trees that are no longer
-needed are emptied instead.
+file takes several times as long (`recently_deleted` in fs/ext4/ialloc.c). So trees that are no
+longer needed are emptied instead.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import statistics
 import sys
 import time
@@ -213,11 +214,11 @@ def empty(*paths: Path) -> None:
 def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield the regular files that there are, in these folders or by these names."""
     for path in paths:
-        if path.is_dir() and not path.is_symlink():
-            with os.scandir(path) as entries:
-                yield from _files([Path(entry.path) for entry in entries])
-        elif path.is_file() and not path.is_symlink():
-            yield path, path.stat()
+        inside = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+        for file in [path] if path.is_file() else inside:
+            status = file.lstat()
+            if stat.S_ISREG(status.st_mode):
+                yield file, status
 
 
 def remove(*paths: Path) -> None:

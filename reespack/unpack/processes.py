@@ -88,7 +88,10 @@ class Task(Value):
 
 @contextlib.contextmanager
 def extractors(archive: Path, *, threads: int) -> Iterator[Extractors]:
-    """Yield processes that wait for something to do; at the end none of them is left."""
+    """Yield processes that wait for something to do; at the end none of them is left.
+
+    Raises VerificationError when there is something in a gap between frames.
+    """
     frames = find_frames(archive, form_of(archive))
     count = min(threads, len(frames) - _HEAD_FRAMES)
     if count < 2 or sum(frame.size for frame in frames) < _SMALLEST:  # noqa: PLR2004 - one is this

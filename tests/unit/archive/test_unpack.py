@@ -59,6 +59,7 @@ def many_frames(
     monkeypatch.setattr(blocks, "LARGE", 2048)
     for name in ("_SMALLEST", "_BYTES", "_FILES"):
         monkeypatch.setattr(processes, name, 1)
+    monkeypatch.setattr(frames, "_CHUNK", 1 << 10)  # so that no more than the head is read for it
     for number in range(100):
         (prefix.path / f"lib/file{number}").write_text(f"{prefix.path}\n" * number)
     return pack_it(prefix, tmp_path / "many.tar.zst").path
@@ -79,15 +80,14 @@ def test_damage_that_another_process_finds_is_told_here(tmp_path: Path, many_fra
     whole = bytearray(many_frames.read_bytes())
     whole[frame.offset + frame.length // 2] ^= 1
     many_frames.write_bytes(whole)
-    with pytest.raises(VerificationError, match="damaged"):
+    with pytest.raises(VerificationError, match=r"lib/file|damaged near byte"):
         unpack(many_frames, tmp_path / "x", threads=3)
     assert not (tmp_path / "x").exists()
 
 
 def test_frames_need_no_sums_of_their_own_where_others_are_taken(
-    tmp_path: Path, many_frames: Path, tree: Tree, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, many_frames: Path, tree: Tree
 ) -> None:
-    monkeypatch.setattr(frames, "_CHUNK", 1 << 10)  # so that no more than the head is read for it
     good = sha256_file(many_frames)
     place = tmp_path / "x"
     unpack(many_frames, place, threads=3)
