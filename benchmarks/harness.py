@@ -5,7 +5,9 @@ and the next time the other way round, so that whatever else the machine does me
 alike, and none is always the one that comes after another. What is prepared before a run (a fresh
 folder, a copy of a cache) is not timed. Before the clock starts, what was written before is on the
 disk, and the last run's files are no longer in memory: else memory fills up with them, and later
-runs wait for the kernel to clear it.
+runs wait for the kernel to clear it. Where one may, the kernel also forgets names and inodes that
+nobody uses: it looks through lists of them for each file that is made, and they grow long where its
+tables are small for their number (a virtual machine's may be: `dmesg | grep "hash table"`).
 
 No tree is removed until all is over. An ext4 without a journal avoids inodes that were deleted in
 the last minute, or the last six where the disk does not know of it; where there are many, making a
@@ -15,6 +17,7 @@ longer needed are emptied instead.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -50,6 +53,8 @@ class Task:
     reports: bool = False
     leftovers: tuple[Path, ...] = ()
 
+
+_DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 Contender = Callable[[int], Task]
 """Prepares a run, untimed, by its number: 0 for the warm-up, then 1, 2, ..."""
@@ -148,6 +153,9 @@ def _settle(written: Iterable[Path]) -> None:
             handle = os.open(path, os.O_RDONLY)
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
             os.close(handle)
+    if written:
+        with contextlib.suppress(OSError):  # not everybody may
+            _DROP_CACHES.write_text("2")  # names and inodes (proc_sys_vm(5))
 
 
 def _run(task: Task, log: Path) -> Run:

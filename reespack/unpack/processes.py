@@ -2,7 +2,7 @@
 
 Threads would not do: a small file takes a handful of short system calls, and after each of them a
 thread of Python's waits for the others. The processes start while the listing is still being read;
-what they are told is little more than numbers (see `extractor`).
+what they are told is little more than numbers (see `extractor`, and `worker` for what they are).
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import contextlib
 import itertools
 import json
 import os
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,14 +20,16 @@ from reespack import errors
 from reespack.archive.frames import Frame, find_frames, form_of
 from reespack.archive.header import END, member_size
 from reespack.errors import ReespackError, UnpackError, VerificationError
+from reespack.unpack.worker import start
 from reespack.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from reespack.archive.listing import Member
     from reespack.unpack.head import Head
+    from reespack.unpack.worker import Worker
 
 __all__ = ["Extractors", "Range", "Task", "extractors"]
 
@@ -40,16 +40,6 @@ _BYTES = 24 << 20
 _FILES = 1000
 _SMALLEST = 48 << 20
 """Bytes below which another process takes longer to start than it would save."""
-
-_KEEP_MEMORY = {"MALLOC_TOP_PAD_": str(32 << 20)}
-"""glibc gives memory back and asks for it anew with every frame otherwise (mallopt(3))."""
-
-_HUGE_PAGES = "glibc.malloc.hugetlb=1"
-"""Frames are as large as several of these, and are gone through in no order ("Memory Allocation
-Tunables" in glibc's manual; before 2.35 it does not know this one, and passes over it)."""
-
-_START = "import json, sys; sys.path[:] = json.loads(sys.stdin.buffer.readline()); "
-_RUN = "from reespack.unpack.extractor import main; main()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,28 +89,10 @@ def extractors(archive: Path, *, threads: int) -> Iterator[Extractors]:
     found = Extractors(frames, [])
     try:
         for _ in range(count):
-            found.processes.append(_started())
+            found.workers.append(start(found.workers))
         yield found
     finally:
         found.end()
-
-
-def _started() -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-c", _START + _RUN],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **_KEEP_MEMORY, "GLIBC_TUNABLES": _tunables(os.environ)},
-    )
-    with contextlib.suppress(BrokenPipeError):  # said when it is given something to do
-        _send(process, json.dumps([path for path in sys.path if path]).encode() + b"\n")
-    return process
-
-
-def _tunables(environ: Mapping[str, str]) -> str:
-    given = environ.get("GLIBC_TUNABLES")
-    return f"{given}:{_HUGE_PAGES}" if given else _HUGE_PAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,22 +100,19 @@ class Extractors:
     """Processes that are ready, which may be none, and the frames of the archive."""
 
     frames: tuple[Frame, ...]
-    processes: list[subprocess.Popen[bytes]]
+    workers: list[Worker]
 
     def end(self) -> None:
         """Kill them all, if they have not ended, and wait until they are gone."""
-        for process in self.processes:
-            process.kill()
-        for process in self.processes:
-            with contextlib.suppress(BrokenPipeError):
-                process.communicate()
+        for worker in self.workers:
+            worker.end()
 
     def fit(self, start: int) -> bool:
         """Say whether there are processes, and frames for them that begin at `start`.
 
         Another program's frames may be cut anywhere.
         """
-        return bool(self.processes) and start == self._start
+        return bool(self.workers) and start == self._start
 
     @property
     def _start(self) -> int:
@@ -169,15 +138,15 @@ class Extractors:
             with lock:
                 return None if failed.is_set() else next(queue, None)
 
-        def work(process: subprocess.Popen[bytes]) -> None:
+        def work(worker: Worker) -> None:
             try:
-                _converse(process, task, next_range, advance)
+                _converse(worker, task, next_range, advance)
             except BaseException:
                 failed.set()
                 raise
 
-        with ThreadPoolExecutor(len(self.processes)) as pool:
-            futures = [pool.submit(work, process) for process in self.processes]
+        with ThreadPoolExecutor(len(self.workers)) as pool:
+            futures = [pool.submit(work, worker) for worker in self.workers]
             try:
                 for future in futures:
                     future.result()
@@ -227,28 +196,22 @@ def _joined(lines: Sequence[bytes]) -> bytes:
 
 
 def _converse(
-    process: subprocess.Popen[bytes],
+    worker: Worker,
     task: Task,
     next_range: Callable[[], Range | None],
     advance: Callable[[int], None],
 ) -> None:
     """Give a process one range after the other, until there are none or it fails."""
     try:
-        _send(process, task.encoded())
+        worker.send(task.encoded())
         while given := next_range():
-            _send(process, given.encoded())
-            answer = json.loads(process.stdout.readline() if process.stdout else b"")
+            worker.send(given.encoded())
+            answer = json.loads(worker.answer())
             if "done" not in answer:
                 raise _error(answer)
             advance(sum(frame.size for frame in given.frames))
     except (BrokenPipeError, json.JSONDecodeError) as error:
         raise UnpackError("a process for unpacking ended too early", hint="try again") from error
-
-
-def _send(process: subprocess.Popen[bytes], content: bytes) -> None:
-    if process.stdin is not None:
-        process.stdin.write(content)
-        process.stdin.flush()
 
 
 def _error(answer: dict[str, Any]) -> ReespackError | OSError:

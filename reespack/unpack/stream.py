@@ -20,11 +20,13 @@ _SIZE, _MTIME = 124, 136
 
 
 class TarStream:
-    """Plain bytes in order, taken by count; `mtime` is known once the manifest has been read."""
+    """Plain bytes in order, taken by count; `mtime` is known once the manifest has been read.
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
+    A piece, and so what is taken from it, may be gone when the next is asked for.
+    """
+
+    def __init__(self, pieces: Iterator[bytes | memoryview]) -> None:
         self._pieces = pieces
-        self._piece = b""
         self._view = memoryview(b"")
         self._at = 0
         self._passed = 0
@@ -41,7 +43,7 @@ class TarStream:
         Raises VerificationError when there are not as many.
         """
         end = self._at + count
-        if end + passed > len(self._piece):  # most of the time, all of it is in this one
+        if end + passed > len(self._view):  # most of the time, all of it is in this one
             self._gather(count + passed)
             end = self._at + count
         taken = self._view[self._at : end]
@@ -51,18 +53,18 @@ class TarStream:
     def passes(self, expected: bytes) -> bool:
         """Take as many bytes as `expected` has, and say whether they are the same."""
         end = self._at + len(expected)
-        if end > len(self._piece):
+        if end > len(self._view):
             self._gather(len(expected))
             end = self._at + len(expected)
-        same = self._piece.startswith(expected, self._at)
+        same = bytes(self._view[self._at : end]) == expected  # views compare byte by byte
         self._at = end
         return same
 
     def some(self, most: int) -> memoryview:
         """Return between one and `most` of the next bytes, without putting any together."""
-        if self._at == len(self._piece):
+        if self._at == len(self._view):
             self._gather(1)
-        return self.take(min(most, len(self._piece) - self._at))
+        return self.take(min(most, len(self._view) - self._at))
 
     def require_end(self, least: int) -> None:
         """Raise VerificationError unless nothing but zeros follows, and at `least` so many."""
@@ -81,19 +83,17 @@ class TarStream:
 
     def _gather(self, count: int) -> None:
         """Have the next `count` bytes in one piece."""
-        pieces: list[bytes | memoryview] = [self._view[self._at :]]
+        pieces: list[bytes | memoryview] = [bytes(self._view[self._at :])]
         there = len(pieces[0])
-        more = b""
         while there < count:
             following = next(self._pieces, None)
             if following is None:
                 raise VerificationError("the archive is truncated", hint="fetch or build it again")
-            more = following
-            pieces.append(more)
-            there += len(more)
-        piece = more if len(more) == there else b"".join(pieces)
+            pieces.append(following if there + len(following) >= count else bytes(following))
+            there += len(following)
+        piece = pieces[-1] if len(pieces[-1]) == there else b"".join(pieces)
         self._passed += self._at
-        self._piece, self._view, self._at = piece, memoryview(piece), 0
+        self._view, self._at = memoryview(piece), 0
 
 
 def read_unlisted(stream: TarStream, path: str) -> bytes:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reespack.progress import Progress
+    from reespack.unpack.processes import Extractors
 
 __all__ = ["Unpacked", "read_manifest", "read_members", "unpack"]
 
@@ -69,15 +70,16 @@ def unpack(  # noqa: PLR0913 - what goes where, and how
             root = folder / "environment"
             root.mkdir(0o700)
             whole = required_sum(archive, sha256) if sha256 else contextlib.nullcontext()
-            sums = sha256 is None
-            with whole:
-                if form_of(archive) == "squashfs":
-                    from reespack.unpack.squashfs import extract_squashfs
+            if form_of(archive) == "squashfs":
+                from reespack.unpack.squashfs import extract_squashfs
 
+                with whole:
                     manifest, members = extract_squashfs(archive, root, os.fsencode(final), threads)
-                else:
+            else:
+                # The processes come first: beside the sum's thread they would take longer to start.
+                with extractors(archive, threads=threads) as processes, whole:
                     manifest, members = _extract_tar(
-                        archive, root, final, threads, progress, sums=sums
+                        archive, processes, root, final, progress, sums=sha256 is None
                     )
             (root / STATE).write_bytes(os.fsencode(final) + b"\n")
             (root / STATE).chmod(0o644)
@@ -123,10 +125,15 @@ def read_members(archive: Path) -> tuple[Member, ...]:
 
 
 def _extract_tar(  # noqa: PLR0913 - what goes where, and how
-    archive: Path, root: Path, prefix: Path, threads: int, progress: Progress, *, sums: bool
+    archive: Path,
+    processes: Extractors,
+    root: Path,
+    prefix: Path,
+    progress: Progress,
+    *,
+    sums: bool,
 ) -> tuple[bytes, tuple[Member, ...]]:
-    plain_bytes = contextlib.closing(plain(archive, form_of(archive)))
-    with extractors(archive, threads=threads) as processes, plain_bytes as pieces:
+    with contextlib.closing(plain(archive, form_of(archive))) as pieces:
         stream = TarStream(pieces)
         head = read_head(stream, os.fsencode(prefix))
         files = NewFiles(root, stream.mtime)

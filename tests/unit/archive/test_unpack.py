@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from reespack.cli import main
 from reespack.errors import UnpackError, VerificationError
 from reespack.files import sha256_bytes, sha256_file
 from reespack.pack import blocks
-from reespack.unpack import processes, read_manifest, unpack, verify
+from reespack.unpack import processes, read_manifest, unpack, verify, worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +66,15 @@ def many_frames(
     return pack_it(prefix, tmp_path / "many.tar.zst").path
 
 
+@pytest.fixture(params=["forks", "new"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the processes are, whatever threads there are in this one."""
+    kind: str = request.param
+    monkeypatch.setattr(worker, "_alone", lambda: kind == "forks")
+    return kind
+
+
+@pytest.mark.usefixtures("kind")
 def test_the_same_from_several_processes(tmp_path: Path, many_frames: Path, tree: Tree) -> None:
     place = tmp_path / "x"
     unpack(many_frames, place, threads=1)
@@ -75,6 +85,7 @@ def test_the_same_from_several_processes(tmp_path: Path, many_frames: Path, tree
     assert len(find_frames(many_frames, "zst")) > 20
 
 
+@pytest.mark.usefixtures("kind")
 def test_damage_that_another_process_finds_is_told_here(tmp_path: Path, many_frames: Path) -> None:
     frame = find_frames(many_frames, "zst")[15]
     whole = bytearray(many_frames.read_bytes())
@@ -104,12 +115,21 @@ def test_frames_need_no_sums_of_their_own_where_others_are_taken(
     assert tree(place) == before
 
 
+@pytest.mark.usefixtures("kind")
 def test_a_process_that_dies_ends_in_an_error(
     tmp_path: Path, many_frames: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_RUN", "sys.exit(3)")
+    started: list[worker.Worker] = []
+
+    def start_and_kill(others: list[worker.Worker]) -> worker.Worker:
+        started.append(worker.start(others))
+        os.kill(started[-1].pid or 0, signal.SIGKILL)
+        return started[-1]
+
+    monkeypatch.setattr(processes, "start", start_and_kill)
     with pytest.raises(UnpackError, match="ended too early"):
         unpack(many_frames, tmp_path / "x", threads=3)
+    assert len(started) == 3
     assert not (tmp_path / "x").exists()
 
 
