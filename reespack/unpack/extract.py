@@ -225,10 +225,10 @@ def finish(root: Path, members: Iterable[Member], mtime: int) -> None:
     """
     folders = []
     for member in members:
-        path = f"{root}/{member.path}"
         if member.kind == "dir":
-            folders.append(path)
+            folders.append(f"{root}/{member.path}")
         elif member.is_link:
+            path = f"{root}/{member.path}"
             make_folder(path.rpartition("/")[0])
             os.symlink(member.value, path)  # noqa: PTH211
             os.utime(path, (mtime, mtime), follow_symlinks=False)

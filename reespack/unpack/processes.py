@@ -8,6 +8,7 @@ what they are told is little more than numbers (see `extractor`, and `worker` fo
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import json
 import os
@@ -36,8 +37,8 @@ __all__ = ["Extractors", "Range", "Task", "extractors"]
 _HEAD_FRAMES = 2
 """The manifest's, and that of the lists."""
 
-_BYTES = 24 << 20
-_FILES = 1000
+_BYTES = 6 << 20
+_FILES = 400
 _SMALLEST = 48 << 20
 """Bytes below which another process takes longer to start than it would save."""
 
@@ -129,7 +130,9 @@ class Extractors:
         Raises what the first process to fail says, or what is wrong with a member.
         """
         body: list[Member] = []
-        lines = task.head.listing.split(b"\n")[len(task.head.first) :]
+        lines = io.BytesIO(task.head.listing)
+        for _ in task.head.first:
+            lines.readline()
         queue = _ranges(self.frames, self._start, _noted(task.head.body, body), lines)
         lock = threading.Lock()
         failed = threading.Event()
@@ -164,7 +167,7 @@ def _noted(members: Iterable[Member], found: list[Member]) -> Iterator[Member]:
 
 
 def _ranges(
-    frames: Sequence[Frame], start: int, body: Iterable[Member], lines: Sequence[bytes]
+    frames: Sequence[Frame], start: int, body: Iterable[Member], lines: Iterator[bytes]
 ) -> Iterator[Range]:
     """Cut the archive where a frame begins with a member; `lines` are those of `body`.
 
@@ -182,17 +185,16 @@ def _ranges(
         enough = place - begin >= _BYTES or line - first_line >= _FILES
         if enough and frame < len(ends) - 1 and ends[frame] == place:
             frame += 1
-            yield Range(tuple(frames[first_frame:frame]), _joined(lines[first_line:line]))
+            yield Range(
+                tuple(frames[first_frame:frame]),
+                b"".join(itertools.islice(lines, line - first_line)),
+            )
             first_frame, first_line, begin = frame, line, place
     if ends[-1] < place + len(END):
         raise VerificationError(
             "the archive's index does not fit its listing", hint="fetch or build it again"
         )
-    yield Range(tuple(frames[first_frame:]), _joined(lines[first_line:line]))
-
-
-def _joined(lines: Sequence[bytes]) -> bytes:
-    return b"\n".join([*lines, b""])
+    yield Range(tuple(frames[first_frame:]), b"".join(itertools.islice(lines, line - first_line)))
 
 
 def _converse(
