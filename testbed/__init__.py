@@ -1,1 +1,1 @@
-"""What tests and benchmarks have in common: a real Hub, a small archive, and a way to kill."""
+"""What tests and benchmarks share: a Hub, an archive, packages to lock, and a way to kill."""

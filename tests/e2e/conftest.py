@@ -19,8 +19,9 @@ from filelock import FileLock
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from outputs import PLAIN, Output
 from prefixes import Bench
-from sites import Site
+from sites import Site, only, repository
 
 TOP = Path(__file__).resolve().parents[2]
 REQUIREMENTS = (
@@ -81,3 +82,21 @@ def bench(
     """Return a folder to make prefixes in; the package cache is the same for all tests."""
     monkeypatch.setenv("PYTEST_REQUIREMENTS", str(tmp_path / "requirements.in"))
     return Bench(tmp_path, wheelhouse, prefix_cache, python_version)
+
+
+@pytest.fixture(scope="module")
+def output(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Output:
+    """Return an output folder with a good archive in it."""
+    folder = tmp_path_factory.mktemp("good")
+    site.succeed(
+        "build", repository(folder / "good", environment__yml=PLAIN), "-o", folder / "dist"
+    )
+    made = Output(site, folder / "dist")
+    made.unchanged()
+    return made
+
+
+@pytest.fixture(scope="module")
+def archive(output: Output) -> Path:
+    """Return that archive."""
+    return only(output.folder, "*.tar.zst")

@@ -1,4 +1,4 @@
-"""Disks on which there is little room: a real quota, as users of a cluster have one."""
+"""Disks on which there is little room: small ones, and a real quota, as users of a cluster have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["give_more_room", "under_quota"]
+__all__ = ["give_more_room", "in_namespace", "under_quota"]
+
+
+def in_namespace(folder: Path, options: str) -> list[str]:
+    """Return the words that run a command where `folder` is a small disk of its own, or skip."""
+    mount = f'mount -t tmpfs -o {options} tmpfs "{folder}" && exec "$@"'
+    for words in (["unshare", "--mount"], ["unshare", "--user", "--map-root-user", "--mount"]):
+        command = [*words, "sh", "-c", mount, "sh"]
+        if shutil.which("unshare") is None:
+            break
+        if subprocess.run([*command, "true"], check=False, capture_output=True).returncode == 0:
+            return command
+    pytest.skip("a disk can be mounted neither as root nor in a namespace")
 
 
 @contextmanager

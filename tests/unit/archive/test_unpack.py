@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     Tree = Callable[[Path], dict[str, Any]]
 
 
+# There are forks below whatever threads the tests have, and Python 3.12 says so.
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+
+
 @pytest.fixture
 def archive(tmp_path: Path, prefix: Prefix, pack_it: Pack) -> Path:
     (prefix.path / "lib/noise").write_bytes(os.urandom(300_000))
