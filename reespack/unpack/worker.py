@@ -59,8 +59,9 @@ class Worker:
     def end(self) -> None:
         """Kill it, if it has not ended, and wait until it is gone."""
         if self.pid is not None:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)  # what ignores SIGCHLD has no children to wait for
             self.pid = None
         self.close()
 

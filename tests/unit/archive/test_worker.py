@@ -41,6 +41,18 @@ def test_there_is_no_fork_beside_other_threads(monkeypatch: pytest.MonkeyPatch) 
         thread.join()
 
 
+def test_it_may_be_gone_already() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        process = worker.start()
+        os.kill(process.pid or 0, signal.SIGKILL)
+        while _runs(process.pid or 0):
+            time.sleep(0.01)
+        process.end()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 @pytest.mark.parametrize("kind", ["forks", "new"])
 def test_none_outlives_who_started_it(kind: str) -> None:
     command = [sys.executable, "-c", _TWO, kind]
