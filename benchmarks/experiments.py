@@ -11,7 +11,6 @@ from benchmarks.ground import EXTRAS, LARGE, PROGRAMS, SMALL, Ground, Size
 from benchmarks.harness import Task
 from benchmarks.hub import hub
 from benchmarks.installing import installing, kill_points
-from reespack.files import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,31 +137,22 @@ def _built(ground: Ground, size: Size) -> Path:
 def _unpack(size: Size) -> Experiment:
     what = "unpack, prefixes mended"
     row = f"[{size.name}]"
-    same = "reespack, same files"
-
-    def claim(  # noqa: PLR0913 - a row of a table
-        name: str, what: str, against: str, limit: float, *, ours: str, peer: str
-    ) -> Claim:
-        return Claim(
-            name=name + row, what=what, against=against, kind="ratio", limit=limit, ours=ours,
-            peer=peer,
-        )  # fmt: skip
-
-    zst = "tar -I zstd -xf; conda-unpack"
     claims = (
-        claim("unpack-zst", what, zst, 0.8, ours="reespack", peer="tar.zst"),
-        claim("unpack-same", "unpack, no bytecode", zst, 0.8, ours=same, peer="tar.zst"),
-        claim(
-            "unpack-gz", what, "tar -xzf; conda-unpack", 0.35, ours="reespack", peer="tar.gz"
+        Claim(
+            name=f"unpack-zst{row}", what=what, against="tar -I zstd -xf; conda-unpack",
+            kind="ratio", limit=0.8, ours="reespack", peer="tar.zst",
+        ),
+        Claim(
+            name=f"unpack-gz{row}", what=what, against="tar -xzf; conda-unpack",
+            kind="ratio", limit=0.35, ours="reespack", peer="tar.gz",
         ),
     )  # fmt: skip
 
     def contenders(ground: Ground) -> Makers:
-        def own(archive: Path, name: str) -> Contender:
+        def own() -> Contender:
             def task(turn: int) -> Task:
-                target = ground.work / f"unpack-{size.name}-{turn}-{name}"
-                command = (ground.program("reespack"), "unpack", archive, target)
-                return Task(command=command, leftovers=(target,))
+                target = ground.work / f"unpack-{size.name}-{turn}-ours"
+                return Task(command=ground.unpack_command(size, target), leftovers=(target,))
 
             return task
 
@@ -178,25 +168,12 @@ def _unpack(size: Size) -> Experiment:
             return task
 
         return {
-            "reespack": lambda: own(ground.archive(size), "ours"),
-            same: lambda: own(_of_the_same_files(ground, size), "same"),
+            "reespack": own,
             "tar.zst": lambda: peer("env.tar.zst"),
             "tar.gz": lambda: peer("env.tar.gz"),
         }
 
     return Experiment(name=f"unpack{row}", claims=claims, contenders=contenders)
-
-
-def _of_the_same_files(ground: Ground, size: Size) -> Path:
-    """Return reespack's archive of what the peer packs, with its sum beside it as after a build."""
-    archive = ground.work / f"same-{size.name}" / "same.tar.zst"
-    archive.parent.mkdir(exist_ok=True)
-    script = PROGRAMS / "pack_prefix.py"
-    prefix = ground.peer_build(size) / "env"
-    ground.run(ground.python, script, ground.platform, prefix, "none", archive)
-    sums = archive.with_name("SHA256SUMS")
-    sums.write_text(f"{sha256_file(archive)}  {archive.name}\n")
-    return archive
 
 
 # --- start -------------------------------------------------------------------------------------
