@@ -8,8 +8,6 @@ tar.gz: gzip members, each with its own length in an extra field `RP` of its hea
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 import os
 import struct
 import threading
@@ -25,15 +23,18 @@ if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
 __all__ = [
+    "LARGEST",
     "Codec",
-    "Decompressor",
     "Frame",
     "GzipCodec",
     "ZstdCodec",
+    "damaged",
     "decompressed",
     "find_frames",
     "form_of",
+    "gunzip",
     "plain",
+    "read_frame",
 ]
 
 ZSTD_LEVEL = 3
@@ -49,15 +50,6 @@ _ZSTD = {"window_log": 23, "write_checksum": True}
 GZIP_LEVEL = 6
 LARGEST = 1 << 28
 """Bytes that a frame may unpack to before it is taken for an attack."""
-
-_DESCRIPTOR, _HAS_CHECKSUM, _CHECKSUM_SIZE = 4, 1 << 2, 4
-"""Which byte of a zstd frame says in which bit that so many bytes at its end are a checksum
-(RFC 8878, 3.1.1)."""
-
-_WRONG_SIZE = "a frame is not as large as the index says"
-
-_HUGE_PAGE = 1 << 21
-"""Bytes of a huge page, on most machines; where it is another, less of the memory is in them."""
 
 _SKIPPABLE = 0x184D2A5E
 _GAP = 0x184D2A50
@@ -202,7 +194,7 @@ def _zstd_frames(handle: int, size: int) -> tuple[Frame, ...]:
         return ()
     for place, compressed in gaps:
         if os.pread(handle, compressed, place) != ZstdCodec().gap(compressed):
-            raise _damaged(place, ValueError("there is something in a gap"))
+            raise damaged(place, ValueError("there is something in a gap"))
     return tuple(frames)
 
 
@@ -227,81 +219,15 @@ def _gzip_frames(handle: int, size: int) -> tuple[Frame, ...]:
 def decompressed(handle: int, frame: Frame) -> bytes:
     """Return the plain bytes of one frame; raise VerificationError when it is damaged."""
     content = bytearray(frame.length)
-    _read(handle, content, frame)
+    read_frame(handle, content, frame)
     try:
-        return _unzstd(content) if frame.form == "zst" else _gunzip(content)
+        return _unzstd(content) if frame.form == "zst" else gunzip(content)
     except (zlib.error, ValueError) as error:
-        raise _damaged(frame.offset, error) from error
+        raise damaged(frame.offset, error) from error
 
 
-class Decompressor:
-    """Decompresses one frame after the other into memory that it keeps, and leaves out their sums.
-
-    It is for whoever takes a better sum of the same bytes: that of a zstd frame is a tenth of the
-    work.
-    """
-
-    def __init__(self) -> None:
-        import zstandard
-
-        self._zstd = zstandard.ZstdDecompressor()
-        self._errors = (zlib.error, ValueError, zstandard.ZstdError)
-        self._compressed = _Memory()
-        self._plain = _Memory()
-
-    def decompressed(self, handle: int, frame: Frame) -> memoryview:
-        """Return the plain bytes of one frame, which are there until the next one is asked for.
-
-        Raises VerificationError when it is damaged.
-        """
-        content = self._compressed.view(frame.length)
-        _read(handle, content, frame)
-        try:
-            if frame.form == "zst":
-                return self._unzstd(content, frame.size)
-            plain_bytes = memoryview(_gunzip(content))
-            if len(plain_bytes) != frame.size:
-                raise ValueError(_WRONG_SIZE)
-        except self._errors as error:
-            raise _damaged(frame.offset, error) from error
-        return plain_bytes
-
-    def _unzstd(self, content: memoryview, size: int) -> memoryview:
-        if not 0 < size <= LARGEST:
-            raise ValueError("a frame is larger than any should be")
-        if len(content) > _DESCRIPTOR and content[_DESCRIPTOR] & _HAS_CHECKSUM:
-            content[_DESCRIPTOR] &= ~_HAS_CHECKSUM
-            content = content[:-_CHECKSUM_SIZE]
-        plain_bytes = self._plain.view(size)
-        # With all of a frame, and room for all of it, this is a single step, straight to its place.
-        reader = self._zstd.stream_reader(content)
-        if reader.readinto(plain_bytes) != size or reader.read(1):
-            raise ValueError(_WRONG_SIZE)
-        return plain_bytes
-
-
-class _Memory:
-    """Memory that is asked for once, and again only for more: in huge pages, where there are any.
-
-    Frames are as large as several of these, and are gone through in no order.
-    """
-
-    def __init__(self) -> None:
-        self._view = memoryview(b"")
-
-    def view(self, size: int) -> memoryview:
-        """Return `size` bytes of it; what they are is left from before."""
-        if size > len(self._view):
-            whole = -(-size // _HUGE_PAGE) * _HUGE_PAGE
-            memory = mmap.mmap(-1, whole, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            if hasattr(mmap, "MADV_HUGEPAGE"):
-                with contextlib.suppress(OSError):  # a kernel without them
-                    memory.madvise(mmap.MADV_HUGEPAGE)
-            self._view = memoryview(memory)
-        return self._view[:size]
-
-
-def _read(handle: int, content: bytearray | memoryview, frame: Frame) -> None:
+def read_frame(handle: int, content: bytearray | memoryview, frame: Frame) -> None:
+    """Fill `content` with a frame as it lies in the file; raise VerificationError if it ends."""
     if os.preadv(handle, [content], frame.offset) != frame.length:
         raise VerificationError("the archive is truncated")
 
@@ -321,7 +247,8 @@ def _unzstd(content: bytearray) -> bytes:
     return plain_bytes
 
 
-def _gunzip(content: bytearray | memoryview) -> bytes:
+def gunzip(content: bytearray | memoryview) -> bytes:
+    """Return what a gzip member unpacks to; raise zlib.error or ValueError when it is damaged."""
     inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
     plain_bytes = inflate.decompress(content, LARGEST)
     if not inflate.eof:
@@ -340,7 +267,7 @@ def plain(archive: Path, form: str) -> Generator[bytes, None, None]:
             try:
                 content = read()
             except ValueError as error:
-                raise _damaged(file.tell(), error) from error
+                raise damaged(file.tell(), error) from error
             if not content:
                 return
             yield content
@@ -386,7 +313,8 @@ def _gzip_reader(read: Callable[[int], bytes]) -> Callable[[], bytes]:
     return piece
 
 
-def _damaged(offset: int, error: Exception) -> VerificationError:
+def damaged(offset: int, error: Exception) -> VerificationError:
+    """Return the error of an archive in which something is wrong at a place in bytes."""
     return VerificationError(
         f"the archive is damaged near byte {offset}: {error}",
         hint="fetch or build it again",

@@ -21,7 +21,7 @@ from reespack.unpack.stream import TarStream
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from reespack.archive.frames import Decompressor
+    from reespack.archive.decompressor import Decompressor
 
 __all__ = ["serve"]
 

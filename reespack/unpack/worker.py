@@ -14,7 +14,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from reespack.archive.frames import Decompressor
+from reespack.archive.decompressor import Decompressor
 from reespack.unpack.extractor import serve
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PROGRAM = """\
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from reespack.archive.frames import Decompressor
+from reespack.archive.decompressor import Decompressor
 from reespack.unpack.extractor import serve
 serve(sys.stdin.buffer, sys.stdout.buffer, Decompressor())
 """

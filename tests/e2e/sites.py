@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -36,10 +36,14 @@ class Site(NamedTuple):
         }
 
     def run(
-        self, *words: str | Path, env: Mapping[str, str] | None = None
+        self,
+        *words: str | Path,
+        env: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
     ) -> subprocess.CompletedProcess[str]:
+        """Run a command, by way of another one when `within` has its words."""
         return subprocess.run(
-            self.command(*words),
+            [*within, *self.command(*words)],
             check=False,
             capture_output=True,
             text=True,
@@ -52,9 +56,15 @@ class Site(NamedTuple):
         assert ended.returncode == 0, ended.stderr
         return ended
 
-    def fail(self, exit_code: int, *words: str | Path, env: Mapping[str, str] | None = None) -> str:
+    def fail(
+        self,
+        exit_code: int,
+        *words: str | Path,
+        env: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
+    ) -> str:
         """Run a command that must fail as every command does; return what it said."""
-        ended = self.run(*words, env=env)
+        ended = self.run(*words, env=env, within=within)
         assert ended.returncode == exit_code, ended.stderr
         well_said(ended.stderr)
         assert self.builds() == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,17 +24,8 @@ def test_full_disk(site: Site, tmp_path: Path, full: str, size: str, exit_codes:
     words = in_namespace(tmp_path / full, f"size={size}")
     # What is left can only be seen from inside the namespace.
     look = '"$@"; code=$?; find {} -name "*.tar.zst*" -o -path "*/builds/*" >&2; exit $code'
-    ended = subprocess.run(
-        [
-            *(*words, "sh", "-c", look.format(tmp_path / full), "sh"),
-            *own.command("build", repo, "-o", tmp_path / "dist"),
-        ],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=own.environ(),
-        cwd=tmp_path,
-    )
+    within = [*words, "sh", "-c", look.format(tmp_path / full), "sh"]
+    ended = own.run("build", repo, "-o", tmp_path / "dist", within=within)
     assert ended.returncode in exit_codes, ended.stderr
     well_said(ended.stderr)
     assert "No space left" in ended.stderr
@@ -48,18 +38,8 @@ def test_archive_that_may_not_grow(
     """A limit on the size of files: all is well up to the archive itself."""
     repo = repository(tmp_path / "repo", environment__yml="dependencies: [python, toolz]\n")
     limit = f'ulimit -f {archive.stat().st_size * 3 // 4 // 512}; exec "$@"'
-    ended = subprocess.run(
-        ["sh", "-c", limit, "sh", *site.command("build", repo, "-o", output.folder)],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=site.environ(),
-        cwd=tmp_path,
-    )
-    assert ended.returncode == 60, ended.stderr
-    well_said(ended.stderr)
+    site.fail(60, "build", repo, "-o", output.folder, within=["sh", "-c", limit, "sh"])
     output.unchanged()
-    assert site.builds() == []
 
 
 @pytest.mark.parametrize("place", ["{file}", "{file}/below", "/proc/nowhere"])
@@ -74,16 +54,8 @@ def test_output_folder_that_cannot_be_written(site: Site, tmp_path: Path, place:
 def test_output_folder_on_a_read_only_disk(site: Site, tmp_path: Path) -> None:
     repo = repository(tmp_path / "repo", environment__yml=PLAIN)
     (tmp_path / "dist").mkdir()
-    words = [*in_namespace(tmp_path / "dist", "ro"), *site.command("build", repo)]
-    ended = subprocess.run(
-        [*words, "-o", tmp_path / "dist"],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=site.environ(),
-    )
-    assert ended.returncode == 60, ended.stderr
-    well_said(ended.stderr)
+    words = in_namespace(tmp_path / "dist", "ro")
+    site.fail(60, "build", repo, "-o", tmp_path / "dist", within=words)
 
 
 @pytest.mark.parametrize("place", ["{file}", "{file}/below", "/proc/nowhere"])
@@ -99,14 +71,6 @@ def test_cache_that_cannot_be_written(output: Output, tmp_path: Path, place: str
 
 
 def test_unpacking_onto_a_full_disk(site: Site, archive: Path, tmp_path: Path) -> None:
-    words = [*in_namespace(tmp_path, "size=20m"), *site.command("unpack", archive)]
-    ended = subprocess.run(
-        [*words, tmp_path / "environment"],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=site.environ(),
-    )
-    assert ended.returncode == 70, ended.stderr
-    well_said(ended.stderr)
-    assert "No space left" in ended.stderr
+    words = in_namespace(tmp_path, "size=20m")
+    said = site.fail(70, "unpack", archive, tmp_path / "environment", within=words)
+    assert "No space left" in said

@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from reespack.unpack import worker
+from testbed.waiting import wait_for
 
 _TWO = """\
 import sys, threading, time
@@ -46,8 +46,7 @@ def test_it_may_be_gone_already() -> None:
     try:
         process = worker.start()
         os.kill(process.pid or 0, signal.SIGKILL)
-        while _runs(process.pid or 0):
-            time.sleep(0.01)
+        _wait_until_gone(process.pid or 0)
         process.end()
     finally:
         signal.signal(signal.SIGCHLD, before)
@@ -61,15 +60,16 @@ def test_none_outlives_who_started_it(kind: str) -> None:
         workers = [int(pid) for pid in process.stdout.readline().split()]
         assert [_is_fork(pid, process.pid) for pid in workers] == [kind == "forks"] * 2
         process.send_signal(signal.SIGKILL)
-    until = time.monotonic() + 30
-    while any(_runs(pid) for pid in workers):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    _wait_until_gone(*workers)
 
 
 def _is_fork(pid: int, of: int) -> bool:
     lines = [Path(f"/proc/{one}/cmdline").read_bytes() for one in (pid, of)]
     return lines[0] == lines[1]
+
+
+def _wait_until_gone(*pids: int) -> None:
+    wait_for(lambda: not any(map(_runs, pids)), seconds=30, what="the end of the workers")
 
 
 def _runs(pid: int) -> bool:
@@ -89,7 +89,6 @@ def test_a_signal_ends_it_without_a_word() -> None:
         workers = [int(pid) for pid in process.stdout.readline().split()]
         for pid in workers:
             os.kill(pid, signal.SIGINT)
-        while any(_runs(pid) for pid in workers):
-            time.sleep(0.01)
+        _wait_until_gone(*workers)
         process.kill()
         assert process.stderr.read() == ""

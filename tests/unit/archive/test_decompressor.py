@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reespack.archive.frames import Decompressor, Frame, GzipCodec, ZstdCodec, decompressed
+from reespack.archive.decompressor import Decompressor
+from reespack.archive.frames import Frame, GzipCodec, ZstdCodec, decompressed
 from reespack.errors import VerificationError
 
 if TYPE_CHECKING:
