@@ -12,9 +12,11 @@ import zlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from reespack.archive.listing import Member
 
-__all__ = ["BLOCK", "END", "header", "header_size", "member_size", "padding"]
+__all__ = ["BLOCK", "END", "header", "header_size", "member_sizes", "padding"]
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
@@ -93,15 +95,22 @@ def _common(  # noqa: PLR0913, PLR0917 - a header's fields
     )  # fmt: skip
 
 
-def member_size(member: Member) -> int:
-    """Return how many bytes a member takes in a tar file: header, content and padding."""
-    if member.is_file:
-        return header_size(member.path) + member.size + padding(member.size)
-    name = len(os.fsencode(member.path)) + (member.kind == "dir")
-    target = len(os.fsencode(member.value)) if member.is_link else 0
+def member_sizes(members: Iterable[Member]) -> list[int]:
+    """Return how many bytes each member takes in a tar file: header, content and padding."""
+    return [
+        (size + 2 * BLOCK - 1) // BLOCK * BLOCK  # most have neither a long name nor a target
+        if kind in _MODES and len(path) < _NAME_LENGTH and path.isascii()
+        else _member_size(path, kind, size, value)
+        for path, kind, size, value in members
+    ]
+
+
+def _member_size(path: str, kind: str, size: int, value: str) -> int:
+    name = len(os.fsencode(path)) + (kind == "dir")
+    target = 0 if kind in _MODES else len(os.fsencode(value))
     longs = [length + 1 for length in (name, target) if length > _NAME_LENGTH]
     extra = sum(BLOCK + length + padding(length) for length in longs)
-    return BLOCK + extra + member.size + padding(member.size)
+    return BLOCK + extra + size + padding(size)
 
 
 def _block(  # noqa: PLR0913, PLR0917 - a header's fields

@@ -10,6 +10,10 @@ tree digest. The manifest and the listing itself are not in it.
 
 from __future__ import annotations
 
+import functools
+import io
+import itertools
+import operator
 import os
 import posixpath
 import re
@@ -19,11 +23,11 @@ from reespack.archive import LISTING, MANIFEST
 from reespack.errors import UnpackError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
 __all__ = [
     "Member",
-    "checked_members",
+    "checked_batches",
     "format_listing",
     "leads_out",
     "parse_listing",
@@ -37,7 +41,8 @@ _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _UNESCAPES = {escaped: plain for plain, escaped in _ESCAPES.items()}
 _ODD = re.compile(r"[\\\t\n\r]")
 _ESCAPED = re.compile(r"\\[\\tnr]")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DIGEST_LENGTH, _DIGITS = 64, b"0123456789abcdef"
+_NOT_LISTED = (MANIFEST, LISTING)
 
 
 class Member(NamedTuple):
@@ -62,6 +67,12 @@ class Member(NamedTuple):
         return self.kind in _FILES
 
 
+_make = functools.partial(tuple.__new__, Member)
+"""Member._make without a call of a function in Python."""
+
+_BATCH = 2000
+
+
 def format_listing(members: Iterable[Member]) -> bytes:
     """Return the listing's bytes."""
     lines = [
@@ -72,46 +83,49 @@ def format_listing(members: Iterable[Member]) -> bytes:
 
 
 def parse_listing(content: bytes) -> tuple[Member, ...]:
-    """Read a listing; raise UnpackError as `checked_members` does."""
-    return tuple(checked_members(content))
+    """Read a listing; raise UnpackError as `checked_batches` does."""
+    return tuple(itertools.chain.from_iterable(checked_batches(content)))
 
 
-def checked_members(content: bytes) -> Iterator[Member]:
-    """Yield the members of a listing, each checked against all before it.
+def checked_batches(content: bytes) -> Iterator[tuple[Member, ...]]:
+    """Yield the members of a listing, some at a time, each checked against all before it.
 
     Raises UnpackError for what is malformed or leads out of the target: no path is absolute, has
     `..`, comes twice or passes through a link; every folder is a member before what is in it; no
     `link` leads out.
     """
-    folders = {""}
-    seen = {MANIFEST, LISTING}
-    for number, member in enumerate(read_lines(content), start=1):
-        path = member.path
-        if problem := _problem(member, folders, seen):
-            raise UnpackError(
-                f"{LISTING}:{number}: {path!r} {problem}",
-                hint="the archive is damaged or was made to do harm; nothing of it was unpacked",
-            )
-        seen.add(path)
-        if member.kind == "dir":
-            folders.add(path)
-        yield member
+    folders, seen = {""}, set(_NOT_LISTED)
+    lines = io.BytesIO(content)
+    while batch := b"".join(itertools.islice(lines, _BATCH)):
+        members = tuple(read_lines(batch))
+        if b"\0" in batch or not _are_sound(members, folders, seen):
+            raise _unsound(read_lines(content))
+        yield members
 
 
 def read_lines(content: bytes) -> Iterator[Member]:
-    """Yield the members of a listing, or of some lines of one, that was checked before.
+    """Return the members of a listing, or of some lines of one, that was checked before.
 
     Raises UnpackError for what is no line of a listing, whatever it says.
     """
-    for number, line in enumerate(os.fsdecode(content).split("\n")[:-1], start=1):
-        try:
-            path, kind, size, value = line.split("\t")
-            if "\\" in line:
-                path, value = _unescape(path), _unescape(value)
-            member = Member(path, kind, int(size), value)
-        except ValueError:
-            raise UnpackError(f"{LISTING}:{number}: is not a line of a listing") from None
-        yield member
+    rows = [line.split("\t") for line in os.fsdecode(content).split("\n")[:-1]]
+    if b"\\" in content:
+        rows = [list(map(_unescape, row)) for row in rows]
+    try:
+        if rows and set(map(len, rows)) == {len(Member._fields)}:
+            paths, kinds, sizes, values = zip(*rows, strict=True)
+            return map(_make, zip(paths, kinds, list(map(int, sizes)), values, strict=True))
+    except ValueError:  # a size that is no number
+        pass
+    return iter([_member(number, row) for number, row in enumerate(rows, start=1)])
+
+
+def _member(number: int, row: list[str]) -> Member:
+    try:
+        path, kind, size, value = row
+        return Member(path, kind, int(size), value)
+    except ValueError:
+        raise UnpackError(f"{LISTING}:{number}: is not a line of a listing") from None
 
 
 def leads_out(path: str, target: str) -> bool:
@@ -126,8 +140,54 @@ def leads_out(path: str, target: str) -> bool:
     return target.startswith("/") or landing == ".." or landing.startswith("../")
 
 
+def _are_sound(members: Sequence[Member], folders: set[str], seen: set[str]) -> bool:
+    """Say whether there is no problem with any of some members, and put them to those before.
+
+    There are tens of thousands, almost all of them files: one by one, they take three times as
+    long.
+    """
+    paths, kinds, sizes, _ = zip(*members, strict=True)
+    parents, _, names = zip(*[path.rpartition("/") for path in paths], strict=True)
+    first_in = dict(zip(reversed(parents), range(len(members) - 1, -1, -1), strict=True))
+    new = {path: place for place, (path, kind, _, _) in enumerate(members) if kind == "dir"}
+    digests = [value for _, kind, _, value in members if kind in _FILES]
+    others = [member for member in members if member[1] not in _FILES]
+    before = len(seen)
+    seen.update(paths)
+    sound = (
+        len(seen) == before + len(paths)
+        and KINDS.issuperset(kinds)
+        and min(sizes) >= 0
+        and _NO_NAMES.isdisjoint(names)
+        and not any(
+            path[0] == "/" for path in itertools.compress(paths, map(operator.not_, parents))
+        )
+        and all(one in folders or new.get(one, place) < place for one, place in first_in.items())
+        and set(map(len, digests)) <= {_DIGEST_LENGTH}
+        and not os.fsencode("".join(digests)).translate(None, _DIGITS)
+        and all(_problem(member, first_in, ()) is None for member in others)
+    )
+    folders.update(new)
+    return sound
+
+
+def _unsound(members: Iterable[Member]) -> UnpackError:
+    """Return the error that tells the first problem."""
+    folders, seen = {""}, set(_NOT_LISTED)
+    for number, member in enumerate(members, start=1):
+        if problem := _problem(member, folders, seen):
+            return UnpackError(
+                f"{LISTING}:{number}: {member.path!r} {problem}",
+                hint="the archive is damaged or was made to do harm; nothing of it was unpacked",
+            )
+        seen.add(member.path)
+        if member.kind == "dir":
+            folders.add(member.path)
+    return UnpackError(f"{LISTING} is not in order", hint="fetch or build the archive again")
+
+
 def _problem(  # noqa: PLR0911 - one for each
-    member: Member, folders: set[str], seen: set[str]
+    member: Member, folders: Container[str], seen: Container[str]
 ) -> str | None:
     """Say what is wrong with a member; the names of `folders` have been looked at before."""
     path, kind, size, value = member
@@ -138,12 +198,11 @@ def _problem(  # noqa: PLR0911 - one for each
         return "comes twice"
     if parent not in folders:
         return "lies in a folder that is not listed"
-    if kind not in KINDS or size < 0 or "\0" in path:
+    if kind not in KINDS or size < 0 or "\0" in path or "\0" in value:
         return "is of no known kind"
-    if kind in _FILES:  # almost all are, and have been looked at in no more than this
-        return None if _DIGEST.fullmatch(value) else "has no sha256"
-    if "\0" in value:
-        return "is of no known kind"
+    if kind in _FILES:
+        is_digest = len(value) == _DIGEST_LENGTH and not os.fsencode(value).translate(None, _DIGITS)
+        return None if is_digest else "has no sha256"
     if size:
         return "has a size but no content"
     if kind == "link" and (leads_out(path, value) or not value):

@@ -53,22 +53,7 @@ def main(args: Sequence[str] | None = None) -> int:
     ended_by = _end_on_signals()
     try:
         words = sys.argv[1:] if args is None else list(args)
-        if words[:1] == ["exec"] and not _asks_for_help(words):
-            from reespack.cli.execute import execute
-
-            execute(words[1:])
-        if words[:1] == ["singleuser"]:
-            from reespack.cli.singleuser import singleuser
-
-            singleuser(words[1:])
-        import typer
-
-        from reespack.cli.app import make_app
-
-        result = typer.main.get_command(make_app(words)).main(
-            args=None if args is None else list(args), prog_name="reespack", standalone_mode=False
-        )
-        code = result if isinstance(result, int) else 0
+        code = _run(words)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except SystemExit as error:
@@ -81,6 +66,32 @@ def main(args: Sequence[str] | None = None) -> int:
         _say_interrupted()
     codes.append(code)
     return code
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run a command and return its exit code; those that batch jobs begin with need no typer."""
+    if words[:1] == ["exec"] and not _asks_for_help(words):
+        from reespack.cli.execute import execute
+
+        execute(words[1:])
+    if words[:1] == ["singleuser"]:
+        from reespack.cli.singleuser import singleuser
+
+        singleuser(words[1:])
+    if words[:1] == ["unpack"]:
+        from reespack.cli.unpack import plain_words, unpack
+
+        options = plain_words(words[1:])
+        if options is not None:
+            unpack(**options)
+            return 0
+    import typer
+
+    from reespack.cli.app import make_app
+
+    command = typer.main.get_command(make_app(words))
+    result = command.main(args=list(words), prog_name="reespack", standalone_mode=False)
+    return result if isinstance(result, int) else 0
 
 
 def _asks_for_help(words: Sequence[str]) -> bool:

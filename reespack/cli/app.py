@@ -40,7 +40,7 @@ _COMMANDS = (
     _Command("detect", "detect", "detect", "Say what each file means, and what comes of it."),
     _Command("lock", "lock", "lock", "Pin every package, in a conda-lock file."),
     _Command("build", "build", "build", "Build the environment and pack it into one archive."),
-    _Command("unpack", "unpack", "unpack", "Unpack an archive into a folder."),
+    _Command("unpack", "unpack_options", "unpack", "Unpack an archive into a folder."),
     _Command("inspect", "inspection", "inspect", "Show what an archive holds."),
     _Command("verify", "verify", "verify", "Check an archive against its manifest."),
     _Command("diff", "diff", "diff", "Show what two archives differ in."),

@@ -34,11 +34,9 @@ def write_out(lines: Iterable[str]) -> None:
     try:
         _write(sys.stdout, text)
     except BrokenPipeError:
-        import typer
-
         # What Python still holds for stdout must have somewhere to go at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(BROKEN_PIPE) from None
+        raise SystemExit(BROKEN_PIPE) from None
 
 
 def write_document(document: object) -> None:

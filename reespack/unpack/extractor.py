@@ -1,7 +1,8 @@
 """What a process does that writes the files of one range of an archive after the other.
 
-It reads a JSON line with the task, then for each range a JSON line with its frames and the length
-in bytes of its lines of the listing, and those lines as they are. It answers each with a JSON line.
+It reads a JSON object a line: a `task`, which it does not answer, says which archive goes where; a
+`range` has some frames, and the place of their lines in the listing that was unpacked with the
+head; for a `sum` it takes that of the archive as a whole. It answers with a JSON object a line.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import functools
 import gc
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from reespack.archive import LISTING
+from reespack.archive.conda_unpack import PLACEHOLDERS
 from reespack.archive.frames import Frame
 from reespack.archive.listing import read_lines
 from reespack.errors import ReespackError
@@ -22,16 +25,26 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from reespack.archive.decompressor import Decompressor
+    from reespack.unpack.extract import Mending
 
 __all__ = ["serve"]
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, decompressor: Decompressor) -> None:
-    """Write what is asked for until there are no more requests, or something fails."""
+    """Do what is asked for until there are no more requests, or something fails."""
     gc.disable()  # no cycles are made here, so looking for them is in vain
+    task: _Task | None = None
     try:
-        if line := requests.readline():
-            _work(json.loads(line), requests, answers, decompressor)
+        for line in requests:
+            request = json.loads(line)
+            if "task" in request:
+                task = _begun(**request["task"])
+            elif "sum" in request:
+                _answer(answers, sum=_sum(request["sum"]))
+            elif task:
+                frames, offset, length = request["range"]
+                _write(task, decompressor, list(map(Frame._make, frames)), offset, length)
+                _answer(answers, done=sum(frame[-1] for frame in frames))
     except ReespackError as error:
         kind = type(error).__name__
         _answer(answers, error=kind, message=error.message, hint=error.hint)
@@ -39,28 +52,47 @@ def serve(requests: BinaryIO, answers: BinaryIO, decompressor: Decompressor) -> 
         _answer(answers, errno=error.errno, strerror=error.strerror, filename=error.filename)
 
 
-def _work(
-    task: dict[str, str | int | bool],
-    requests: BinaryIO,
-    answers: BinaryIO,
-    decompressor: Decompressor,
+class _Task(NamedTuple):
+    """What is the same for all ranges; `archive` and `listing` are open files."""
+
+    archive: int
+    listing: int
+    files: NewFiles
+    mending: Mending
+    mtime: int
+    sums: bool
+
+
+def _begun(*, archive: str, root: str, prefix: str, mtime: int, sums: bool) -> _Task:
+    with open(f"{root}/{PLACEHOLDERS}", "rb") as file:  # noqa: PTH123 - pathlib is slow to import
+        mending = read_mending(file.read(), os.fsencode(prefix))
+    return _Task(
+        archive=os.open(archive, os.O_RDONLY | os.O_CLOEXEC),
+        listing=os.open(f"{root}/{LISTING}", os.O_RDONLY | os.O_CLOEXEC),
+        files=NewFiles(root, mtime),
+        mending=mending,
+        mtime=mtime,
+        sums=sums,
+    )
+
+
+def _write(
+    task: _Task, decompressor: Decompressor, frames: list[Frame], offset: int, length: int
 ) -> None:
-    files = NewFiles(str(task["root"]), int(task["mtime"]))
-    prefix, placeholders = os.fsencode(str(task["prefix"])), str(task["placeholders"]).encode()
-    mending = read_mending(placeholders, prefix)
-    with open(str(task["archive"]), "rb") as file:  # noqa: PTH123 - pathlib takes long to import
-        for line in requests:
-            given, length = json.loads(line)
-            members = read_lines(requests.read(length))
-            frames = map(Frame._make, given)
-            # Either the archive's sum is taken, or each file's: the frames' own are not needed.
-            stream = TarStream(
-                map(functools.partial(decompressor.decompressed, file.fileno()), frames)
-            )
-            stream.mtime = int(task["mtime"])
-            extract(stream, members, files, mending, sums=bool(task["sums"]))
-            stream.require_end(0)
-            _answer(answers, done=len(given))
+    members = read_lines(os.pread(task.listing, length, offset))
+    # Either the archive's sum is taken, or each file's: the frames' own are not needed.
+    stream = TarStream(map(functools.partial(decompressor.decompressed, task.archive), frames))
+    stream.mtime = task.mtime
+    extract(stream, members, task.files, task.mending, sums=task.sums)
+    stream.require_end(0)
+
+
+def _sum(archive: str) -> str:
+    from pathlib import Path
+
+    from reespack.files import sha256_file
+
+    return sha256_file(Path(archive))
 
 
 def _answer(answers: BinaryIO, **answer: object) -> None:

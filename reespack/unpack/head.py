@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import PLACEHOLDERS
 from reespack.archive.header import padding
-from reespack.archive.listing import checked_members
+from reespack.archive.listing import checked_batches
 from reespack.errors import UnpackError, VerificationError
 from reespack.files import sha256_bytes
 from reespack.unpack.extract import Mending, read_mending
@@ -29,8 +29,8 @@ _FIRST = ("share", "share/reespack", PLACEHOLDERS)
 class Head(Value):
     """The manifest and the listing as they are, and where prefixes belong.
 
-    `first` are the members that have been read with the head; `body` yields the others, once, each
-    checked only then: others can begin with the first thousand while there are twenty to come.
+    `first` are the members that have been read with the head; `batches` yields the others, once,
+    each checked only then: some can be written while there are tens of thousands to look at.
     """
 
     manifest: bytes
@@ -38,7 +38,7 @@ class Head(Value):
     placeholders: bytes
     mending: Mending
     first: tuple[Member, ...]
-    body: Iterator[Member]
+    batches: Iterator[tuple[Member, ...]]
 
     @property
     def files(self) -> tuple[tuple[str, bytes], ...]:
@@ -51,11 +51,15 @@ class Head(Value):
 
 
 def read_head(stream: TarStream, prefix: bytes) -> Head:
-    """Read up to the placeholders; raise UnpackError when `prefix` does not fit into them."""
+    """Read up to the placeholders; raise UnpackError when `prefix` does not fit into them.
+
+    Raises UnpackError and VerificationError for what is no archive, or a damaged or harmful one.
+    """
     manifest = read_unlisted(stream, MANIFEST)
     listing = read_unlisted(stream, LISTING)
-    members = checked_members(listing)
-    first = tuple(itertools.islice(members, len(_FIRST)))
+    batches = checked_batches(listing)
+    members = next(batches, ())
+    first, others = members[: len(_FIRST)], members[len(_FIRST) :]
     if tuple(member.path for member in first) != _FIRST:
         raise UnpackError(f"the archive's listing does not begin with {', '.join(_FIRST)}")
     for member in first:
@@ -71,5 +75,5 @@ def read_head(stream: TarStream, prefix: bytes) -> Head:
         placeholders=content,
         mending=read_mending(content, prefix),
         first=first,
-        body=members,
+        batches=itertools.chain([others], batches),
     )

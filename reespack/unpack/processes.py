@@ -1,8 +1,9 @@
 """Unpacking with several processes: each reads its own frames and writes the files in them.
 
 Threads would not do: a small file takes a handful of short system calls, and after each of them a
-thread of Python's waits for the others. The processes start while the listing is still being read;
-what they are told is little more than numbers (see `extractor`, and `worker` for what they are).
+thread of Python's waits for the others. What the processes are told is little more than numbers
+(see `extractor`, and `worker` for what they are). This process does next to nothing meanwhile:
+there are as many others as there are cores.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ import contextlib
 import io
 import itertools
 import json
-import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
+import select
+from bisect import bisect_left
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from reespack import errors
 from reespack.archive.frames import Frame, find_frames, form_of
-from reespack.archive.header import END, member_size
+from reespack.archive.header import END, member_sizes
 from reespack.errors import ReespackError, UnpackError, VerificationError
+from reespack.unpack.whole import require_same
 from reespack.unpack.worker import start
 from reespack.value import Value
 
@@ -42,39 +44,50 @@ _FILES = 400
 _SMALLEST = 48 << 20
 """Bytes below which another process takes longer to start than it would save."""
 
+_AHEAD = 2
+"""How much a process is asked for at once, so that it need not wait for this one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Frames that follow each other, and the lines of the listing for the members in them."""
+    """Frames that follow each other, and where the lines for what is in them begin, and end."""
 
     frames: tuple[Frame, ...]
-    lines: bytes
+    begin: int
+    end: int
 
     def encoded(self) -> bytes:
         """Return it as a process reads it."""
-        return json.dumps([self.frames, len(self.lines)]).encode() + b"\n" + self.lines
+        return _line(range=[self.frames, self.begin, self.end - self.begin])
 
 
 class Task(Value):
-    """What all processes are told: what to unpack, where to, and whether to take files' sums."""
+    """What all processes are told: what to unpack, where to, and whether to take files' sums.
+
+    The files of the head are there already.
+    """
 
     archive: Path
     root: Path
-    head: Head
+    prefix: Path
     mtime: int
     sums: bool
 
     def encoded(self) -> bytes:
-        """Return the line that a process reads first."""
-        task = {
-            "archive": str(self.archive),
-            "root": str(self.root),
-            "prefix": os.fsdecode(self.head.mending.prefix),
-            "placeholders": self.head.placeholders.decode(),
-            "mtime": self.mtime,
-            "sums": self.sums,
-        }
-        return json.dumps(task).encode() + b"\n"
+        """Return it as a process reads it."""
+        return _line(
+            task={
+                "archive": str(self.archive),
+                "root": str(self.root),
+                "prefix": str(self.prefix),
+                "mtime": self.mtime,
+                "sums": self.sums,
+            }
+        )
+
+
+def _line(**request: object) -> bytes:
+    return json.dumps(request).encode() + b"\n"
 
 
 @contextlib.contextmanager
@@ -96,12 +109,13 @@ def extractors(archive: Path, *, threads: int) -> Iterator[Extractors]:
         found.end()
 
 
-@dataclass(frozen=True, slots=True)
 class Extractors:
     """Processes that are ready, which may be none, and the frames of the archive."""
 
-    frames: tuple[Frame, ...]
-    workers: list[Worker]
+    def __init__(self, frames: tuple[Frame, ...], workers: list[Worker]) -> None:
+        self.frames = frames
+        self.workers = workers
+        self._sum: str | None = None
 
     def end(self) -> None:
         """Kill them all, if they have not ended, and wait until they are gone."""
@@ -124,96 +138,111 @@ class Extractors:
         """How many bytes of tar there are to do."""
         return sum(frame.size for frame in self.frames[_HEAD_FRAMES:])
 
-    def extract(self, task: Task, advance: Callable[[int], None]) -> list[Member]:
+    @contextlib.contextmanager
+    def required_sum(self, archive: Path, sha256: str) -> Iterator[None]:
+        """Raise VerificationError at the end of the `with` when the archive has another sha256.
+
+        It is the first thing that one of the processes does. What goes wrong inside comes first.
+        """
+        self._ask(_line(sum=str(archive)))
+        yield
+        self._wait()
+        require_same(archive, str(self._sum), sha256)
+
+    def extract(self, task: Task, head: Head, advance: Callable[[int], None]) -> list[Member]:
         """Have all files of the body written, and return its members.
 
         Raises what the first process to fail says, or what is wrong with a member.
         """
         body: list[Member] = []
-        lines = io.BytesIO(task.head.listing)
-        for _ in task.head.first:
-            lines.readline()
-        queue = _ranges(self.frames, self._start, _noted(task.head.body, body), lines)
-        lock = threading.Lock()
-        failed = threading.Event()
-
-        def next_range() -> Range | None:
-            with lock:
-                return None if failed.is_set() else next(queue, None)
-
-        def work(worker: Worker) -> None:
-            try:
-                _converse(worker, task, next_range, advance)
-            except BaseException:
-                failed.set()
-                raise
-
-        with ThreadPoolExecutor(len(self.workers)) as pool:
-            futures = [pool.submit(work, worker) for worker in self.workers]
-            try:
-                for future in futures:
-                    future.result()
-            except BaseException:
-                failed.set()
-                self.end()
-                raise
+        for worker in self.workers:
+            self._send(worker, worker.tell, task.encoded())
+        for given in _ranges(self.frames, self._start, _noted(head.batches, body), head):
+            self._ask(given.encoded(), advance)
+        self._wait(advance)
         return body
 
+    def _ask(self, request: bytes, advance: Callable[[int], None] | None = None) -> None:
+        """Ask whoever has the least to do, once there is one without enough."""
+        while (worker := min(self.workers, key=attrgetter("asked"))).asked >= _AHEAD:
+            self._hear(self.workers, advance)
+        self._send(worker, worker.ask, request)
 
-def _noted(members: Iterable[Member], found: list[Member]) -> Iterator[Member]:
-    for member in members:
-        found.append(member)
-        yield member
+    def _wait(self, advance: Callable[[int], None] | None = None) -> None:
+        while busy := [worker for worker in self.workers if worker.asked]:
+            self._hear(busy, advance)
+
+    def _send(self, worker: Worker, send: Callable[[bytes], None], line: bytes) -> None:
+        try:
+            send(line)
+        except BrokenPipeError:
+            while True:  # until it has said why, or that it says nothing more
+                self._hear([worker], None)
+
+    def _hear(self, workers: Sequence[Worker], advance: Callable[[int], None] | None) -> None:
+        """Wait until one of them says something; raise the error that it tells."""
+        poll = select.poll()
+        for worker in workers:
+            poll.register(worker, select.POLLIN)
+        ready = {handle for handle, _ in poll.poll()}
+        for worker in workers:
+            if worker.fileno() not in ready:
+                continue
+            try:
+                answers = list(map(json.loads, worker.answers()))
+            except (EOFError, ValueError) as error:
+                raise UnpackError(
+                    "a process for unpacking ended too early", hint="try again"
+                ) from error
+            for answer in answers:
+                if "sum" in answer:
+                    self._sum = answer["sum"]
+                elif "done" not in answer:
+                    raise _error(answer)
+                elif advance:
+                    advance(answer["done"])
+
+
+def _noted(batches: Iterable[Sequence[Member]], found: list[Member]) -> Iterator[Sequence[Member]]:
+    for batch in batches:
+        found += batch
+        yield batch
 
 
 def _ranges(
-    frames: Sequence[Frame], start: int, body: Iterable[Member], lines: Iterator[bytes]
+    frames: Sequence[Frame], start: int, batches: Iterable[Sequence[Member]], head: Head
 ) -> Iterator[Range]:
-    """Cut the archive where a frame begins with a member; `lines` are those of `body`.
+    """Cut the archive where a frame begins with a member of the body, which comes in `batches`.
 
-    `start` is how many bytes of tar stand before them, in the first two frames. Raises
+    `start` is how many bytes of tar stand before it, in the first two frames. Raises
     VerificationError when the archive's index and its listing do not agree.
     """
     ends = list(itertools.accumulate(frame.size for frame in frames))
-    place = begin = start
+    lengths = map(len, io.BytesIO(head.listing))
+    # Where each member begins in the tar file, and its line in the listing.
+    places, lines = [start], [sum(itertools.islice(lengths, len(head.first)))]
     frame = first_frame = _HEAD_FRAMES
-    first_line = line = 0
-    for line, member in enumerate(body, start=1):
-        place += member_size(member)
-        while frame < len(ends) and ends[frame] < place:
+    first = 0
+    for batch in batches:
+        _go_on(places, member_sizes(batch))
+        _go_on(lines, itertools.islice(lengths, len(batch)))
+        while frame < len(frames) - 1 and (place := ends[frame]) <= places[-1]:
             frame += 1
-        enough = place - begin >= _BYTES or line - first_line >= _FILES
-        if enough and frame < len(ends) - 1 and ends[frame] == place:
-            frame += 1
-            yield Range(
-                tuple(frames[first_frame:frame]),
-                b"".join(itertools.islice(lines, line - first_line)),
-            )
-            first_frame, first_line, begin = frame, line, place
-    if ends[-1] < place + len(END):
+            member = bisect_left(places, place, lo=first)
+            enough = place - places[first] >= _BYTES or member - first >= _FILES
+            if enough and places[member] == place:  # else in the middle of a member
+                yield Range(tuple(frames[first_frame:frame]), lines[first], lines[member])
+                first_frame, first = frame, member
+    if ends[-1] < places[-1] + len(END):
         raise VerificationError(
             "the archive's index does not fit its listing", hint="fetch or build it again"
         )
-    yield Range(tuple(frames[first_frame:]), b"".join(itertools.islice(lines, line - first_line)))
+    yield Range(tuple(frames[first_frame:]), lines[first], lines[-1])
 
 
-def _converse(
-    worker: Worker,
-    task: Task,
-    next_range: Callable[[], Range | None],
-    advance: Callable[[int], None],
-) -> None:
-    """Give a process one range after the other, until there are none or it fails."""
-    try:
-        worker.send(task.encoded())
-        while given := next_range():
-            worker.send(given.encoded())
-            answer = json.loads(worker.answer())
-            if "done" not in answer:
-                raise _error(answer)
-            advance(sum(frame.size for frame in given.frames))
-    except (BrokenPipeError, json.JSONDecodeError) as error:
-        raise UnpackError("a process for unpacking ended too early", hint="try again") from error
+def _go_on(places: list[int], lengths: Iterable[int]) -> None:
+    """Add where things end that come one after the other."""
+    places += itertools.islice(itertools.accumulate(lengths, initial=places[-1]), 1, None)
 
 
 def _error(answer: dict[str, Any]) -> ReespackError | OSError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import STATE
 from reespack.archive.frames import form_of, plain
 from reespack.archive.header import END
-from reespack.archive.listing import Member, parse_listing
+from reespack.archive.listing import parse_listing
 from reespack.errors import UnpackError
 from reespack.files import current_umask, temporary_folder
 from reespack.progress import QUIET
@@ -25,7 +26,9 @@ from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
+    from reespack.archive.listing import Member
     from reespack.progress import Progress
     from reespack.unpack.processes import Extractors
 
@@ -69,15 +72,16 @@ def unpack(  # noqa: PLR0913 - what goes where, and how
         with temporary_folder(place.parent, f".{place.name}.") as folder:
             root = folder / "environment"
             root.mkdir(0o700)
-            whole = required_sum(archive, sha256) if sha256 else contextlib.nullcontext()
             if form_of(archive) == "squashfs":
                 from reespack.unpack.squashfs import extract_squashfs
 
-                with whole:
+                with required_sum(archive, sha256) if sha256 else contextlib.nullcontext():
                     manifest, members = extract_squashfs(archive, root, os.fsencode(final), threads)
             else:
-                # The processes come first: beside the sum's thread they would take longer to start.
-                with extractors(archive, threads=threads) as processes, whole:
+                with (
+                    extractors(archive, threads=threads) as processes,
+                    _required_sum(archive, sha256, processes),
+                ):
                     manifest, members = _extract_tar(
                         archive, processes, root, final, progress, sums=sha256 is None
                     )
@@ -124,6 +128,17 @@ def read_members(archive: Path) -> tuple[Member, ...]:
         return parse_listing(read_unlisted(stream, LISTING))
 
 
+def _required_sum(
+    archive: Path, sha256: str | None, processes: Extractors
+) -> AbstractContextManager[None]:
+    """Have the sum taken, if there is one to compare it with: by a process, if there are any."""
+    if sha256 is None:
+        return contextlib.nullcontext()
+    if processes.workers:
+        return processes.required_sum(archive, sha256)
+    return required_sum(archive, sha256)
+
+
 def _extract_tar(  # noqa: PLR0913 - what goes where, and how
     archive: Path,
     processes: Extractors,
@@ -140,11 +155,11 @@ def _extract_tar(  # noqa: PLR0913 - what goes where, and how
         for path, content in head.files:
             files.write(path, "0644", content)
         if processes.fit(stream.position):
-            task = Task(archive=archive, root=root, head=head, mtime=stream.mtime, sums=sums)
+            task = Task(archive=archive, root=root, prefix=prefix, mtime=stream.mtime, sums=sums)
             with progress.task("unpacking", total=processes.size, unit="bytes") as advance:
-                body = processes.extract(task, advance)
+                body = processes.extract(task, head, advance)
         else:
-            body = list(head.body)
+            body = list(itertools.chain.from_iterable(head.batches))
             total = sum(member.size for member in body)
             with progress.task("unpacking", total=total, unit="bytes") as advance:
                 extract(stream, body, files, head.mending, sums=sums, advance=advance)

@@ -1,4 +1,4 @@
-"""The sum of an archive as a whole, taken by another thread while the archive is unpacked."""
+"""The sum of an archive as a whole, taken while the archive is unpacked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["required_sum"]
+__all__ = ["require_same", "required_sum"]
 
 _CHUNK = 1 << 20
 
@@ -22,7 +22,8 @@ _CHUNK = 1 << 20
 def required_sum(archive: Path, sha256: str) -> Iterator[None]:
     """Raise VerificationError at the end of the `with` when the archive's sha256 is another one.
 
-    Raises the OSError of an archive that cannot be read. What goes wrong inside comes first.
+    Another thread takes it. Raises the OSError of an archive that cannot be read. What goes wrong
+    inside comes first.
     """
     found: list[str | OSError] = []
     stop = threading.Event()
@@ -38,6 +39,11 @@ def required_sum(archive: Path, sha256: str) -> Iterator[None]:
     (digest,) = found
     if isinstance(digest, OSError):
         raise digest
+    require_same(archive, digest, sha256)
+
+
+def require_same(archive: Path, digest: str, sha256: str) -> None:
+    """Raise VerificationError unless an archive's `digest` is the `sha256` that it should be."""
     if digest != sha256:
         raise VerificationError(
             f"{archive} is not the archive that the files beside it describe",

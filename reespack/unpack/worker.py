@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Worker", "start"]
 
+_PIPE = 1 << 16
+"""Bytes that a pipe holds (pipe(7))."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _PROGRAM = """\
@@ -34,21 +37,37 @@ serve(sys.stdin.buffer, sys.stdout.buffer, Decompressor())
 
 
 class Worker:
-    """The process, and this end of its pipes."""
+    """The process, and this end of its pipes; `asked` is how many answers are still to come."""
 
     def __init__(self, requests: int, answers: int) -> None:
         self.pid: int | None = None
+        self.asked = 0
         self._requests = os.fdopen(requests, "wb")
-        self._answers = os.fdopen(answers, "rb")
+        self._answers = os.fdopen(answers, "rb", buffering=0)
+        self._begun = b""
 
-    def send(self, content: bytes) -> None:
-        """Tell it something; raise BrokenPipeError when it has ended."""
-        self._requests.write(content)
+    def fileno(self) -> int:
+        """Return what its answers are read from, for whoever waits for several (select.poll)."""
+        return self._answers.fileno()
+
+    def tell(self, line: bytes) -> None:
+        """Tell it something that it does not answer; raise BrokenPipeError when it has ended."""
+        self._requests.write(line)
         self._requests.flush()
 
-    def answer(self) -> bytes:
-        """Wait for the next line that it says, which is empty when it has ended."""
-        return self._answers.readline()
+    def ask(self, line: bytes) -> None:
+        """Tell it something that it answers with a line; raise BrokenPipeError as `tell` does."""
+        self.tell(line)
+        self.asked += 1
+
+    def answers(self) -> list[bytes]:
+        """Wait until it says something, and return its lines; raise EOFError when it has ended."""
+        said = self._answers.read(_PIPE)
+        if not said:
+            raise EOFError("a process has ended")
+        *lines, self._begun = (self._begun + said).split(b"\n")
+        self.asked -= len(lines)
+        return lines
 
     def close(self) -> None:
         """Close this end of its pipes."""

@@ -4,7 +4,7 @@ import tarfile
 
 import pytest
 
-from reespack.archive.header import header, member_size
+from reespack.archive.header import BLOCK, header, member_sizes, padding
 from reespack.archive.listing import Member
 
 
@@ -21,11 +21,18 @@ def by_tarfile(member: Member) -> bytes:
 
 @pytest.mark.parametrize("length", [1, 99, 100, 101, 255, 300, 511, 512, 600])
 @pytest.mark.parametrize("kind", ["0644", "0755", "dir", "link"])
-def test_headers_are_those_of_tarfile(length: int, kind: str) -> None:
+@pytest.mark.parametrize("letter", ["e", "é"])
+def test_headers_are_those_of_tarfile(length: int, kind: str, letter: str) -> None:
     size = 7 if kind.startswith("0") else 0
-    member = Member("é" + "n" * (length - 1), kind, size, "t" * length)
+    member = Member(letter + "n" * (length - 1), kind, size, "t" * length)
     assert header(member, 1_700_000_000) == by_tarfile(member)
-    assert member_size(member) == len(by_tarfile(member)) + (512 if size else 0)
+    assert member_sizes([member]) == [len(by_tarfile(member)) + (512 if size else 0)]
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 1 << 33])
+def test_content_is_padded(size: int) -> None:
+    whole = BLOCK + size + len(bytes(padding(size)))
+    assert member_sizes([Member(name, "0644", size, "-") for name in ("short", "é")]) == [whole] * 2
 
 
 @pytest.mark.parametrize("size", [0, 1, 8 << 30, (8 << 30) - 1, 1 << 40])
