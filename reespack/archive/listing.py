@@ -96,17 +96,20 @@ def checked_batches(content: bytes) -> Iterator[tuple[Member, ...]]:
     """
     folders, seen = {""}, set(_NOT_LISTED)
     lines = io.BytesIO(content)
+    number = 1
     while batch := b"".join(itertools.islice(lines, _BATCH)):
-        members = tuple(read_lines(batch))
+        members = tuple(read_lines(batch, first=number))
+        number += len(members)
         if b"\0" in batch or not _are_sound(members, folders, seen):
             raise _unsound(read_lines(content))
         yield members
 
 
-def read_lines(content: bytes) -> Iterator[Member]:
+def read_lines(content: bytes, *, first: int = 1) -> Iterator[Member]:
     """Return the members of a listing, or of some lines of one, that was checked before.
 
-    Raises UnpackError for what is no line of a listing, whatever it says.
+    `first` is the number of the first line. Raises UnpackError for what is no line of a listing,
+    whatever it says.
     """
     rows = [line.split("\t") for line in os.fsdecode(content).split("\n")[:-1]]
     if b"\\" in content:
@@ -117,7 +120,7 @@ def read_lines(content: bytes) -> Iterator[Member]:
             return map(_make, zip(paths, kinds, list(map(int, sizes)), values, strict=True))
     except ValueError:  # a size that is no number
         pass
-    return iter([_member(number, row) for number, row in enumerate(rows, start=1)])
+    return iter([_member(number, row) for number, row in enumerate(rows, start=first)])
 
 
 def _member(number: int, row: list[str]) -> Member:
