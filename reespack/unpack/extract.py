@@ -73,9 +73,8 @@ class NewFiles:
     """
 
     def __init__(self, root: Path | str, mtime: int) -> None:
-        self._root = str(root)
+        self._root = f"{root}/"
         self._times = (mtime, mtime)
-        self._folders: set[str] = set()
         self._as_asked: set[str] = set()
 
     def write(self, path: str, kind: str, content: memoryview | bytes) -> None:
@@ -100,7 +99,7 @@ class NewFiles:
             for piece in pieces:
                 _write_all(handle, piece)
             if mend:
-                with open(f"{self._root}/{member.path}", "rb") as file:  # noqa: PTH123
+                with open(self._root + member.path, "rb") as file:  # noqa: PTH123
                     content = mend(file.read())
                 os.ftruncate(handle, 0)
                 os.lseek(handle, 0, os.SEEK_SET)
@@ -111,11 +110,12 @@ class NewFiles:
             os.close(handle)
 
     def _open(self, path: str, kind: str) -> int:
-        folder = path.rpartition("/")[0]
-        if folder not in self._folders:
-            make_folder(f"{self._root}/{folder}")
-            self._folders.add(folder)
-        return os.open(f"{self._root}/{path}", _NEW_FILE, _MODES[kind])
+        place = self._root + path
+        try:
+            return os.open(place, _NEW_FILE, _MODES[kind])
+        except FileNotFoundError:  # the first one in its folder
+            make_folder(place.rpartition("/")[0])
+            return os.open(place, _NEW_FILE, _MODES[kind])
 
     def _set_mode(self, handle: int, kind: str) -> None:
         """Give a file its mode if the umask, or a folder's ACL, took some of it.
@@ -152,16 +152,18 @@ def extract(  # noqa: PLR0913 - what goes where, and how
     """
     for member in members:
         path, kind, size, _ = member
+        passed = 0
         if sums or kind not in _MODES:
             require_header(stream, member)
         else:
-            stream.take(header_size(path))
+            passed = header_size(path)
         if size >= LARGE:
+            stream.take(0, before=passed)
             pieces = _pieces(stream, member, sums=sums)
             mend = functools.partial(mending.mended, member)
             files.write_pieces(member, pieces, mend if path in mending.records else None)
         elif kind in _MODES:
-            content: memoryview | bytes = stream.take(size, padding(size))
+            content: memoryview | bytes = stream.take(size, before=passed, after=padding(size))
             if sums:
                 _check(member, _sha256(content))
             if path in mending.records:

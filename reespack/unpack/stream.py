@@ -37,18 +37,18 @@ class TarStream:
         """How many bytes have been taken."""
         return self._passed + self._at
 
-    def take(self, count: int, passed: int = 0) -> memoryview:
-        """Return the next `count` bytes, and pass over `passed` more.
+    def take(self, count: int, *, before: int = 0, after: int = 0) -> memoryview:
+        """Return `count` bytes, having passed over some `before` them, and over some `after`.
 
         Raises VerificationError when there are not as many.
         """
-        end = self._at + count
-        if end + passed > len(self._view):  # most of the time, all of it is in this one
-            self._gather(count + passed)
-            end = self._at + count
-        taken = self._view[self._at : end]
-        self._at = end + passed
-        return taken
+        start = self._at + before
+        end = start + count
+        if end + after > len(self._view):  # most of the time, all of it is in this one
+            self._gather(before + count + after)
+            start, end = before, before + count
+        self._at = end + after
+        return self._view[start:end]
 
     def passes(self, expected: bytes) -> bool:
         """Take as many bytes as `expected` has, and say whether they are the same."""
