@@ -226,14 +226,16 @@ def finish(root: Path, members: Iterable[Member], mtime: int) -> None:
     of a new folder's mode: what they leave of the first one, they leave of all.
     """
     folders = []
-    for member in members:
-        if member.kind == "dir":
-            folders.append(f"{root}/{member.path}")
-        elif member.is_link:
-            path = f"{root}/{member.path}"
-            make_folder(path.rpartition("/")[0])
-            os.symlink(member.value, path)  # noqa: PTH211
-            os.utime(path, (mtime, mtime), follow_symlinks=False)
+    for path, kind, _, target in members:
+        if kind in _MODES:
+            continue
+        place = f"{root}/{path}"
+        if kind == "dir":
+            folders.append(place)
+        else:
+            make_folder(place.rpartition("/")[0])
+            os.symlink(target, place)  # noqa: PTH211
+            os.utime(place, (mtime, mtime), follow_symlinks=False)
     for path in reversed(folders):  # what is in a folder comes before it
         _set_time(path, mtime)
     if folders and stat.S_IMODE(os.stat(folders[0]).st_mode) != _FOLDER_MODE:  # noqa: PTH116

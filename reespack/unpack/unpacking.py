@@ -90,12 +90,13 @@ def unpack(  # noqa: PLR0913 - what goes where, and how
             root.chmod(0o777 & ~current_umask())
             _require_free(place)
             root.rename(place)
-    for member in members:
-        if member.kind == "outside":
-            progress.warn(f"{member.path} is a link out of the environment, to {member.value}")
-    files = [member for member in members if member.kind != "dir"]
-    size = sum(member.size for member in files)
-    return Unpacked(path=place, files=len(files), size=size, manifest=manifest)
+    _, kinds, sizes, _ = zip(*members, strict=True)
+    if "outside" in kinds:
+        for member in members:
+            if member.kind == "outside":
+                progress.warn(f"{member.path} is a link out of the environment, to {member.value}")
+    files = len(members) - kinds.count("dir")
+    return Unpacked(path=place, files=files, size=sum(sizes), manifest=manifest)
 
 
 def read_manifest(archive: Path) -> bytes:
