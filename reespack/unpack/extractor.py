@@ -33,7 +33,7 @@ __all__ = ["serve"]
 def serve(requests: BinaryIO, answers: BinaryIO, decompressor: Decompressor) -> None:
     """Do what is asked for until there are no more requests, or something fails."""
     gc.disable()  # no cycles are made here, so looking for them is in vain
-    task: _Task | None = None
+    task: _Task
     try:
         for line in requests:
             request = json.loads(line)
@@ -41,7 +41,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, decompressor: Decompressor) -> 
                 task = _begun(**request["task"])
             elif "sum" in request:
                 _answer(answers, sum=_sum(request["sum"]))
-            elif task:
+            else:
                 frames, offset, length = request["range"]
                 _write(task, decompressor, list(map(Frame._make, frames)), offset, length)
                 _answer(answers, done=sum(frame[-1] for frame in frames))

@@ -115,7 +115,7 @@ class Extractors:
     def __init__(self, frames: tuple[Frame, ...], workers: list[Worker]) -> None:
         self.frames = frames
         self.workers = workers
-        self._sum: str | None = None
+        self._sum = ""
 
     def end(self) -> None:
         """Kill them all, if they have not ended, and wait until they are gone."""
@@ -147,7 +147,7 @@ class Extractors:
         self._ask(_line(sum=str(archive)))
         yield
         self._wait()
-        require_same(archive, str(self._sum), sha256)
+        require_same(archive, self._sum, sha256)
 
     def extract(self, task: Task, head: Head, advance: Callable[[int], None]) -> list[Member]:
         """Have all files of the body written, and return its members.

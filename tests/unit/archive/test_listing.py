@@ -1,4 +1,4 @@
-"""The listing: looked through many members at a time, it says what is wrong with the first one."""
+"""The listing: read many members at a time, it says what is wrong with the first one."""
 
 from __future__ import annotations
 

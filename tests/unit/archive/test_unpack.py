@@ -137,6 +137,7 @@ def test_a_process_that_dies_ends_in_an_error(
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.usefixtures("kind")
 def test_an_archive_that_has_another_sum_is_not_unpacked(tmp_path: Path, many_frames: Path) -> None:
     for threads in (1, 3):
         with pytest.raises(VerificationError, match="files beside it describe"):
@@ -356,6 +357,8 @@ def test_frames_that_another_program_cut(
     again.write_bytes(b"".join(frames) + codec.index(sizes))
     assert len(find_frames(again, "zst")) == len(parts)
     place = tmp_path / "x"
+    with pytest.raises(VerificationError, match="files beside it describe"):
+        unpack(again, place, threads=3, sha256="0" * 64)
     unpack(again, place, threads=3)
     seen = tree(place)
     place.rename(tmp_path / "y")
