@@ -219,7 +219,7 @@ def test_it_installs_where_the_cache_cannot_be_locked(bench: Bench) -> None:
     lustre.mkdir()
     local.mkdir()
     code = textwrap.dedent(f"""
-        import sys
+        import os
         from pathlib import Path
         from reespack.channels import ChannelSettings
         from reespack.model import EnvironmentSpec, Repository
@@ -236,6 +236,7 @@ def test_it_installs_where_the_cache_cannot_be_locked(bench: Bench) -> None:
             path=path, repository=Repository(root=path, top=path, name="x", source="x"),
             channels=ChannelSettings(cache=cache), index=PackageIndex(), cache=cache,
             timeout=None, threads=1)
+        os._exit(0)  # as the command does: a thread of rattler's may hand back the interpreter yet
     """)
     environ = {
         **os.environ,
