@@ -7,7 +7,7 @@ import functools
 import itertools
 import os
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import PLACEHOLDERS
@@ -27,13 +27,12 @@ from reespack.progress import QUIET
 from reespack.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from reespack.model import Note
-    from reespack.pack.block import Block
+    from reespack.pack.block import Block, Part
     from reespack.pack.collect import Collection
-    from reespack.pack.compressing import Compression
     from reespack.pack.conda_meta import Installed
     from reespack.pack.earlier import EarlierFrames
     from reespack.products import Bytecode, Prefix
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Contents", "bringer", "pack"]
 
-_Made = TypeVar("_Made")
 Format = Literal["tar.zst", "tar.gz", "squashfs"]
 _HEAD_FOLDERS = ("share", "share/reespack")
 
@@ -128,9 +126,9 @@ def _pack_tar(
     codec: Codec = ZstdCodec() if form == "tar.zst" else GzipCodec()
     make = functools.partial(_frame, codec, earlier)
     reading = _Reading(job, seed=f"{codec.identity} {job.mtime}".encode())
-    with compression(make, reading.blocks.recycle, job.threads) as work:
+    with compression(make, reading.blocks.rooms, job.threads) as work:
         # There is something to compress while all the rest is looked for.
-        work.begin(reading.blocks.of_large(job.installed.large))
+        work.begin(reading.blocks.begin())
         collection = job.collection()
         room = _head_room(collection)
         body: list[_Frame] = []
@@ -142,8 +140,12 @@ def _pack_tar(
                 body.append(frame._replace(content=b""))
                 archive.append(frame.content, frame.plain)
 
-            head = reading.read(collection, work, append)
-            # From here on nothing is read: this thread hashes while others compress what is left.
+            def append_all(blocks: Iterable[Block | Part]) -> None:
+                for frame in work.frames(blocks):
+                    append(frame)
+
+            head = reading.read(collection, append_all)
+            # From here on this thread reads nothing: it hashes while others compress what is left.
             first = [(codec.compress(part), len(part)) for part in (head.manifest, head.lists)]
             archive.put_head(first, codec.gap)
             for frame in work.rest():
@@ -175,7 +177,7 @@ class _Frame(NamedTuple):
     sha256: str
 
 
-def _frame(codec: Codec, earlier: EarlierFrames | None, block: Block) -> _Frame:
+def _frame(codec: Codec, earlier: EarlierFrames | None, block: Block | Part) -> _Frame:
     content = earlier.find(block.key) if earlier else None
     if content is None:
         content = codec.compress(block.content(), large_file=block.large_file)
@@ -199,11 +201,13 @@ def _pack_squashfs(job: _Job, target: Path) -> Archive:
 
     def write(file: IO[bytes]) -> Contents:
         reading = _Reading(job)
-        recycle = reading.blocks.recycle
-        with compression(lambda block: bytes(block.content()), recycle, job.threads) as work:
-            head = reading.read(job.collection(), work, file.write)
-            for block in work.rest():
-                file.write(block)
+
+        def write_all(blocks: Iterable[Block | Part]) -> None:
+            for block in blocks:
+                file.write(block.content())
+                reading.blocks.rooms.recycle(block)
+
+        head = reading.read(job.collection(), write_all)
         file.write(head.manifest + head.lists + END)
         return head.contents
 
@@ -226,16 +230,15 @@ class _Reading:
         )
 
     def read(
-        self, collection: Collection, work: Compression[_Made], append: Callable[[_Made], object]
+        self, collection: Collection, write: Callable[[Iterable[Block | Part]], None]
     ) -> _Head:
-        """Read all members but the first; return those, which name all the others.
+        """Give the blocks of all members but the first to `write`, which may hold some back.
 
-        `append` takes what work made of them but for the last, which are still in work.
+        Return the first members, which name all the others.
         """
         sources = [source for source in collection.sources if source.path not in _HEAD_FOLDERS]
         with self._job.progress.task("packing", total=len(sources)) as advance:
-            for made in work.frames(self.blocks.of(sources, advance)):
-                append(made)
+            write(self.blocks.of(sources, advance))
         for note in collection.notes:
             self._job.progress.warn(note.message, hint=note.hint)
         return _head(self._job, collection, self.blocks, self._table)

@@ -1,4 +1,4 @@
-"""Room for the tar of one frame, and what is still to be read into it."""
+"""The tar of one frame: in memory but for what is still to be read, or none of it in memory yet."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import operator
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.archive import FRAME_SIZE
@@ -15,12 +16,15 @@ from reespack.errors import PackError
 if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
-__all__ = ["LARGE", "Block", "Piece"]
+__all__ = ["LARGE", "MOST", "Block", "LargeFile", "Part", "Piece", "Rooms"]
 
 LARGE = FRAME_SIZE // 2
 """From this many bytes on a file has frames of its own."""
 
-_ROOM = FRAME_SIZE + LARGE + 16 * BLOCK
+MOST = FRAME_SIZE + LARGE
+"""Bytes in a block behind which another file that is not large finds room."""
+
+_ROOM = MOST + LARGE + 16 * BLOCK
 _ZEROS = bytes(BLOCK)
 
 
@@ -39,6 +43,8 @@ class Block:
     `later` is what is known by its digest already, so that nobody need read it unless it is to be
     compressed. `key` says what is in the block, and `large_file` whether that is (of) one file.
     """
+
+    in_memory = True
 
     __slots__ = ("_lock", "buffer", "key", "large_file", "later", "length", "view")
 
@@ -89,16 +95,98 @@ class Block:
             for file, pieces in itertools.groupby(self.later, operator.attrgetter("file")):
                 with open(file, "rb", buffering=0) as source:  # noqa: PTH123 - names are strings here
                     for piece in pieces:
-                        self._read(piece, source.fileno())
+                        place = self.view[piece.start : piece.start + piece.size]
+                        _fill(place, source.fileno(), piece.offset, file)
         except OSError as error:
-            raise PackError(f"{file} cannot be read: {error.strerror}") from error
+            raise _unreadable(file, error) from error
         self.later = []
 
-    def _read(self, piece: Piece, handle: int) -> None:
-        done = 0
-        while done < piece.size:
-            place = self.view[piece.start + done : piece.start + piece.size]
-            count = os.preadv(handle, [place], piece.offset + done)
-            if not count:
-                raise PackError(f"{piece.file} became shorter while it was packed")
-            done += count
+
+class LargeFile:
+    """A file that is open, whatever becomes of its name, until nobody refers to this any more."""
+
+    __slots__ = ("__weakref__", "handle", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        try:
+            self.handle = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _unreadable(name, error) from error
+        weakref.finalize(self, os.close, self.handle)
+
+
+class Rooms:
+    """Blocks that nobody uses, so that few are ever made; for any thread."""
+
+    def __init__(self) -> None:
+        self._spare: list[Block] = []
+
+    def take(self) -> Block:
+        """Return an empty block."""
+        try:
+            return self._spare.pop()
+        except IndexError:
+            return Block()
+
+    def recycle(self, used: Block | Part) -> None:
+        """Take back a block, or that which a part was read into."""
+        block = used if isinstance(used, Block) else used.room
+        if block is not None:
+            block.clear()
+            self._spare.append(block)
+
+
+class Part:
+    """`size` bytes from `offset` of a large file, for a frame of their own.
+
+    `before` is a header or nothing, and `after` the number of zeros behind. Only while it is
+    compressed it takes room, of one of the `rooms`; until then the file may be removed.
+    """
+
+    __slots__ = ("_before", "_file", "_offset", "_rooms", "_size", "key", "length", "room")
+
+    in_memory = False
+    large_file = True
+
+    def __init__(  # noqa: PLR0913 - what it consists of
+        self, key: str, file: LargeFile, *, before: bytes, offset: int, size: int, after: int,
+        rooms: Rooms,
+    ) -> None:  # fmt: skip
+        self.key = key
+        self.length = len(before) + size + after
+        self.room: Block | None = None
+        self._file = file
+        self._before = before
+        self._offset = offset
+        self._size = size
+        self._rooms = rooms
+
+    def content(self) -> memoryview:
+        """Read it, and return it; raise PackError when it is not there."""
+        self.room = room = self._rooms.take()
+        room.append(self._before)
+        end = room.length + self._size
+        try:
+            _fill(room.view[room.length : end], self._file.handle, self._offset, self._file.name)
+        except OSError as error:
+            raise _unreadable(self._file.name, error) from error
+        room.length = end
+        room.append(bytes(self.length - end))
+        return room.content()
+
+    def read(self) -> None:
+        """Do nothing: it can be read at any time."""
+
+
+def _fill(place: memoryview, handle: int, offset: int, name: str) -> None:
+    done = 0
+    while done < len(place):
+        count = os.preadv(handle, [place[done:]], offset + done)
+        if not count:
+            raise PackError(f"{name} became shorter while it was packed")
+        done += count
+
+
+def _unreadable(name: str, error: OSError) -> PackError:
+    return PackError(f"{name} cannot be read: {error.strerror}")

@@ -10,24 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import stat
 import zlib
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.archive import FRAME_SIZE
 from reespack.archive.header import header, header_size, padding
 from reespack.archive.listing import Member, format_listing
 from reespack.errors import LeftoverPrefixError, PackError
 from reespack.files import sha256_bytes
-from reespack.pack.block import LARGE, Block
+from reespack.pack.block import LARGE, MOST, Block, LargeFile, Part, Rooms
 from reespack.pack.collect import Source
 from reespack.pack.prefixes import Leftover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from reespack.pack.conda_meta import Installed
     from reespack.pack.prefixes import BuildPrefix
@@ -39,11 +40,22 @@ _FIRST = FRAME_SIZE // 8
 """Bytes in the first block; each of the next ones has twice as many, until they are large enough:
 the sooner there is one, the sooner somebody compresses."""
 
-MOST_WAITING = 96 << 20
-"""Bytes of large files that may be left for later."""
+BEGUN = 40 << 20
+LEFT = 256 << 20
+"""Bytes of large files to begin with, and to leave for the end."""
 
 _CUTS = 64
 """One in so many paths lets a block end before it is full."""
+
+
+class _Cut(NamedTuple):
+    """What is in a frame of a large file: a header or nothing, some bytes of it, some zeros."""
+
+    key: str
+    before: bytes
+    offset: int
+    size: int
+    after: int
 
 
 class StaleBytecode(Exception):  # noqa: N818 - no error: it is packed again, without
@@ -58,7 +70,7 @@ class StaleBytecode(Exception):  # noqa: N818 - no error: it is packed again, wi
 class Blocks:
     """Makes blocks of tar and gathers, on the way, the members that are in them.
 
-    Whoever has compressed a block gives it back with `recycle`. A block's key is a digest over
+    Whoever has compressed a block gives it back to `rooms`. A block's key is a digest over
     `seed` and what is in it; `listing` has the lines of all members that are in blocks.
     """
 
@@ -67,35 +79,42 @@ class Blocks:
     mtime: int
     seed: bytes
     owner: Callable[[str], str]
+    rooms: Rooms = field(default_factory=Rooms)
     members: list[Member] = field(default_factory=list)
     listing: list[bytes] = field(default_factory=list)
     leftovers: list[tuple[str, str]] = field(default_factory=list)
     _told: int = 0
     _enough: int = _FIRST
     _block: Block = field(default_factory=Block)
-    _spare: list[Block] = field(default_factory=list)
     _compiled: list[Bytecode] = field(default_factory=list)
-    _large: deque[tuple[Source, Member]] = field(default_factory=deque)
-    _waiting: int = 0
+    _waiting: deque[tuple[Source, int]] = field(default_factory=deque)
+    _large: int = 0
+    _added: int = 0
     _reading: str = ""
     _advance: Callable[[int], object] = field(default=lambda _: None)
     _known: dict[str, Member] = field(default_factory=dict)
 
-    def of_large(self, paths: Iterable[str]) -> Iterator[Block]:
-        """Yield the blocks of some large files, which `of` will yield again when it comes to them.
+    def begin(self) -> Iterator[Part]:
+        """Yield what `of` will yield again behind the folders: some of the large files.
 
         So they can be in work before anybody knows what else there is. What is no large file, or
         has the prefix in it, is passed over.
         """
-        for path in paths:
+        begun = 0
+        for path, size in self.installed.large.items():
+            if begun >= BEGUN:
+                return
+            begun += size
             file = os.path.join(self.prefix.path, path)  # noqa: PTH118 - names are strings here
-            with contextlib.suppress(OSError):  # whoever needs it will say what is wrong
+            with contextlib.suppress(OSError, PackError):  # whoever needs it will say what is wrong
                 member = self._clean(Source(path, "file", file))
                 if member and member.size >= LARGE:
+                    yield from self._parts(member, LargeFile(file))
                     self._known[path] = member
-                    yield from self._pieces(member, file)
 
-    def of(self, sources: Iterable[Source], advance: Callable[[int], object]) -> Iterator[Block]:
+    def of(
+        self, sources: Sequence[Source], advance: Callable[[int], object]
+    ) -> Iterator[Block | Part]:
         """Yield the blocks of all that is packed; raise PackError for an unreadable file.
 
         `advance` is told how many members have become part of one.
@@ -113,38 +132,67 @@ class Blocks:
             raise self._leftover_error()
         self._require_sources()
 
-    def _read(self, sources: Iterable[Source]) -> Iterator[Block]:
-        """Read all sources: the large ones a while later, and what must be rewritten at the end.
+    def _read(self, sources: Sequence[Source]) -> Iterator[Block | Part]:
+        """Read all sources: the large ones now and then, what must be rewritten at the end.
 
         Small files take longer to read than to compress, large ones the other way round, and while
         something is rewritten nothing is read. So there is always something left to compress, and
         there is at the end, while the head is made. It is an order that only the contents tell:
-        the archive is to be the same, whoever happens to be ready.
+        the archive is to be the same, whoever happens to be ready. And large files come between
+        blocks of small ones that are full: those are the same where there are others, or none.
         """
-        rewritten: list[Source] = []
-        for source in sources:
-            if source.change:
-                rewritten.append(source)
-                continue
+        folders, small, large, rewritten = self._parted(sources)
+        known = {source.path: source for source in large}
+        for path, size in self.installed.large.items():
+            if path in known:
+                self._wait(known[path], size)
+        for source in folders:
+            yield from self._add(source)
+        yield from self._add_large(BEGUN)
+        for number, (source, following) in enumerate(itertools.zip_longest(small, small[1:])):
             self._reading = source.path
             if not self._add_small(source):
                 yield from self._add(source)
-            if self._is_full(source.path):
+            if self._is_full(source.path) and not self._is_like(source, following):
                 yield from self._flush()
-            while self._waiting > MOST_WAITING:
-                yield from self._add_large()
-        while self._large:
-            yield from self._add_large()
+                between = max(0, self._large - BEGUN - LEFT)
+                yield from self._add_large(BEGUN + between * number // len(small))
+        yield from self._add_large(self._large)
         for source in rewritten:
             self._reading = source.path
             yield from self._add_file(source)
             if self._is_full(source.path):
                 yield from self._flush()
 
-    def recycle(self, block: Block) -> None:
-        """Take back a block."""
-        block.clear()
-        self._spare.append(block)
+    def _parted(self, sources: Sequence[Source]) -> tuple[list[Source], ...]:
+        """Return the folders, the small files, those known to be large, and what is rewritten."""
+        found: tuple[list[Source], ...] = ([], [], [], [])
+        folders, small, large, rewritten = found
+        for source in sources:
+            if source.kind == "dir":
+                folders.append(source)
+            elif source.change:
+                rewritten.append(source)
+            elif source.path in self.installed.large and source.kind == "file":
+                large.append(source)
+            else:
+                small.append(source)
+        return found
+
+    def _wait(self, source: Source, size: int) -> None:
+        """Leave a large file for later."""
+        self._waiting.append((source, size))
+        self._large += size
+
+    def _add_large(self, due: int) -> Iterator[Block | Part]:
+        """Add those files that have waited longest, until `due` bytes of them have been added."""
+        while self._waiting and self._added < due:
+            source, size = self._waiting.popleft()
+            self._added += size
+            self._reading = source.path
+            if source.path not in self._known and (member := self._clean(source)):
+                self._known[source.path] = member
+            yield from self._add_file(source)
 
     def _is_full(self, path: str) -> bool:
         """Say whether a block is to end behind the member `path`.
@@ -157,11 +205,20 @@ class Blocks:
             return False
         return length >= self._enough or not zlib.crc32(os.fsencode(path)) % _CUTS
 
+    def _is_like(self, source: Source, following: Source | None) -> bool:
+        """Say whether what follows takes next to no room in the same frame, and fits into it."""
+        if following is None or self._block.length > MOST:
+            return False
+        if following.compiled is not None:
+            return following.compiled.source == source.path
+        twins = self.installed.twins
+        return source.path in twins and twins[source.path] == twins.get(following.path)
+
     def _flush(self) -> Iterator[Block]:
         """Yield what is in the block."""
         full = self._block
         if full.length:
-            self._block = self._free()
+            self._block = self.rooms.take()
             full.key = self._key(self._tell())
             self._enough = min(2 * self._enough, FRAME_SIZE)
             yield full
@@ -176,10 +233,6 @@ class Blocks:
 
     def _key(self, lines: bytes, part: str = "") -> str:
         return sha256_bytes(b"%b\0%b\0%b" % (self.seed, lines, os.fsencode(part)))
-
-    def _free(self) -> Block:
-        """Return an empty block."""
-        return self._spare.pop() if self._spare else Block()
 
     def _add_small(self, source: Source) -> bool:
         """Read a file into the block, right behind the place of its header.
@@ -222,7 +275,7 @@ class Blocks:
         self._block.pad(bytecode.size)
         return True
 
-    def _add(self, source: Source) -> Iterator[Block]:
+    def _add(self, source: Source) -> Iterator[Block | Part]:
         if source.kind in {"dir", "link", "outside"}:
             self._head(Member(source.path, source.kind, 0, source.target or "-"))
         elif source.content is not None:
@@ -253,33 +306,28 @@ class Blocks:
         announced = self.installed.announced.get(source.path)
         return announced is not None and announced.mode == "text"
 
-    def _add_file(self, source: Source) -> Iterator[Block]:
+    def _add_file(self, source: Source) -> Iterator[Block | Part]:
         """Add a file that is large, or that something is changed in."""
         if source.compiled is not None:
             one = source.compiled
             self._compiled.append(one)
             compiled = Member(source.path, source.kind, one.size, one.sha256)
-            yield from self._add_pieces(compiled, source.file, one.offset)
+            yield from self._add_parts(compiled, source.file, one.offset)
             return
-        member = None
-        if not source.change and not self._through_env(source):
-            member = self._known.get(source.path) or self._clean(source)
-        if member is None:
-            with open(source.file, "rb", buffering=0) as file:  # noqa: PTH123 - names are strings here
-                known = source._replace(kind=_kind(os.fstat(file.fileno())))
-                content = file.readall()
-            yield from self._add_content(known, self._replaced(source, content))
-        elif member.size >= LARGE:
-            self._large.append((source, member))
-            self._waiting += member.size
-        else:
-            yield from self._add_pieces(member, source.file)
-
-    def _add_large(self) -> Iterator[Block]:
-        """Add the file that has waited longest; the prefix is not in it."""
-        source, member = self._large.popleft()
-        self._waiting -= member.size
-        yield from self._add_pieces(member, source.file)
+        member = self._known.get(source.path)
+        if member is None and not source.change and not self._through_env(source):
+            member = self._clean(source)
+            if member is not None and member.size >= LARGE:
+                self._known[source.path] = member
+                self._wait(source, member.size)
+                return
+        if member is not None:
+            yield from self._add_parts(member, source.file)
+            return
+        with open(source.file, "rb", buffering=0) as file:  # noqa: PTH123 - names are strings here
+            known = source._replace(kind=_kind(os.fstat(file.fileno())))
+            content = file.readall()
+        yield from self._add_content(known, self._replaced(source, content))
 
     def _clean(self, source: Source) -> Member | None:
         """Read a file, and return its member; None when the prefix stands in it."""
@@ -330,36 +378,54 @@ class Blocks:
         self._block.append(content)
         self._block.pad(member.size)
 
-    def _add_pieces(self, member: Member, content: str | bytes, offset: int = 0) -> Iterator[Block]:
-        """Add a large file in blocks of its own."""
+    def _add_pieces(self, member: Member, content: bytes) -> Iterator[Block]:
+        """Add what is large and in memory, in blocks of its own."""
+        yield from self._alone(member)
+        for cut in self._cut_up(member):
+            block = self.rooms.take()
+            block.append(cut.before)
+            block.append(memoryview(content)[cut.offset : cut.offset + cut.size])
+            block.append(bytes(cut.after))
+            block.large_file = True
+            block.key = cut.key
+            yield block
+
+    def _add_parts(self, member: Member, file: str, offset: int = 0) -> Iterator[Block | Part]:
+        """Add a large file, which has its content at `offset`, in frames of its own."""
+        yield from self._alone(member)
+        yield from self._parts(member, LargeFile(file), offset)
+
+    def _alone(self, member: Member) -> Iterator[Block]:
+        """List a member that begins a frame."""
         yield from self._flush()
         self.members.append(member)
         self._tell()
-        yield from self._pieces(member, content, offset)
 
-    def _pieces(self, member: Member, content: str | bytes, offset: int = 0) -> Iterator[Block]:
-        """Yield the blocks of a large file; it may be larger than memory.
+    def _parts(self, member: Member, file: LargeFile, offset: int = 0) -> Iterator[Part]:
+        """Yield the parts of a large file; it may be larger than memory."""
+        for cut in self._cut_up(member):
+            yield Part(
+                cut.key,
+                file,
+                before=cut.before,
+                offset=offset + cut.offset,
+                size=cut.size,
+                after=cut.after,
+                rooms=self.rooms,
+            )
 
-        `content` is what is in it, or the name of a file that has it at `offset`.
-        """
+    def _cut_up(self, member: Member) -> Iterator[_Cut]:
+        """Yield how a large file is cut into frames."""
         lines = format_listing([member])
-        start = header(member, self.mtime)
+        before = header(member, self.mtime)
         done = 0
-        while start or done < member.size:
-            block = self._free()
-            block.append(start)
-            start = b""
-            count = min(FRAME_SIZE - block.length, member.size - done)
-            if isinstance(content, str):
-                block.put_off(content, offset + done, count)
-            else:
-                block.append(memoryview(content)[done : done + count])
-            block.large_file = True
-            block.key = self._key(lines, f"{done}\t{count}")
-            done += count
-            if done == member.size:
-                block.pad(member.size)
-            yield block
+        while before or done < member.size:
+            size = min(FRAME_SIZE - len(before), member.size - done)
+            key = self._key(lines, f"{done}\t{size}")
+            after = padding(member.size) if done + size == member.size else 0
+            yield _Cut(key, before, done, size, after)
+            before = b""
+            done += size
 
     def _leftover_error(self) -> LeftoverPrefixError:
         lines = [f"{path} ({self.owner(path)}): {reason}" for path, reason in self.leftovers]

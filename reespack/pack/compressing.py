@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from reespack.pack.block import Block
+    from reespack.pack.block import Block, Part, Rooms
 
 __all__ = ["Compression", "compression"]
 
@@ -26,6 +25,9 @@ _WAITING = 6
 _MOST_BLOCKS = 19
 """Blocks in memory at once, of 8 MiB or a little more."""
 
+_MOST_PARTS = 64
+"""Parts of large files that wait for a thread: each may keep a file open."""
+
 
 class Compression(Generic[Made]):
     """The threads that compress, and what they made that is not yet taken from them.
@@ -35,72 +37,70 @@ class Compression(Generic[Made]):
 
     def __init__(
         self,
-        make: Callable[[Block], Made],
-        recycle: Callable[[Block], None],
+        make: Callable[[Block | Part], Made],
+        rooms: Rooms,
         pool: ThreadPoolExecutor,
         ahead: int,
     ) -> None:
         self._make = make
-        self._recycle = recycle
+        self._rooms = rooms
         self._pool = pool
         self._ahead = ahead
-        self._pending: deque[tuple[Future[Made], Block]] = deque()
-        self._begun: dict[str, tuple[Future[Made], Block]] = {}
+        self._pending: deque[tuple[Future[Made], Block | Part]] = deque()
+        self._begun: dict[str, tuple[Future[Made], Block | Part]] = {}
 
-    def begin(self, blocks: Iterable[Block]) -> None:
-        """Begin with a few of the blocks that will come later; their keys tell which they are."""
-        for block in itertools.islice(blocks, self._ahead):
-            self._begun[block.key] = self._submitted(block)
+    def begin(self, parts: Iterable[Part]) -> None:
+        """Begin with something that will come later; the keys tell what it is."""
+        for part in parts:
+            self._begun[part.key] = self._submitted(part)
 
-    def frames(self, blocks: Iterable[Block]) -> Iterator[Made]:
+    def frames(self, blocks: Iterable[Block | Part]) -> Iterator[Made]:
         """Yield what is made of each block, until the last one has been read.
 
-        From then on no thread looks at a file that is packed: it may be removed.
+        From then on no thread opens a file of theirs: it may be removed.
         """
         for block in blocks:
             begun = self._begun.pop(block.key, None)
-            if begun:
-                self._recycle(block)
             self._pending.append(begun or self._submitted(block))
-            while self._unfinished() > self._ahead or self._pending[0][0].done():
+            while self._pending and (self._pending[0][0].done() or self._are_enough()):
                 yield self._pending.popleft()[0].result()
-                if not self._pending:
-                    break
         for future, _ in self._begun.values():  # what turned out to be nothing that is packed
             if not future.cancel():
                 future.exception()
         for _, block in self._pending:
             block.read()
 
-    def _submitted(self, block: Block) -> tuple[Future[Made], Block]:
-        return self._pool.submit(self._work, block), block
-
-    def _work(self, block: Block) -> Made:
-        made = self._make(block)
-        self._recycle(block)
-        return made
-
-    def _unfinished(self) -> int:
-        """Return how many blocks are in memory, at most."""
-        return len(self._pending) + sum(not one.done() for one, _ in self._begun.values())
-
     def rest(self) -> Iterator[Made]:
         """Yield what was not ready when the last block had been read."""
         while self._pending:
             yield self._pending.popleft()[0].result()
 
+    def _submitted(self, block: Block | Part) -> tuple[Future[Made], Block | Part]:
+        return self._pool.submit(self._work, block), block
+
+    def _work(self, block: Block | Part) -> Made:
+        made = self._make(block)
+        self._rooms.recycle(block)
+        return made
+
+    def _are_enough(self) -> bool:
+        """Say whether as many blocks wait as may."""
+        waiting = [block.in_memory for future, block in self._pending if not future.done()]
+        blocks = sum(waiting)
+        return blocks > self._ahead or len(waiting) - blocks > _MOST_PARTS
+
 
 @contextlib.contextmanager
 def compression(
-    make: Callable[[Block], Made], recycle: Callable[[Block], None], threads: int
+    make: Callable[[Block | Part], Made], rooms: Rooms, threads: int
 ) -> Iterator[Compression[Made]]:
-    """Yield what calls `make` in `threads` threads; `recycle` gets each block when it is done with.
+    """Yield what calls `make` in `threads` threads; what is done with goes back to `rooms`.
 
     At the end, what nobody took is given up.
     """
     workers = max(1, min(threads, MOST_THREADS))
     pool = ThreadPoolExecutor(workers)
     try:
-        yield Compression(make, recycle, pool, min(workers + _WAITING, _MOST_BLOCKS))
+        yield Compression(make, rooms, pool, min(workers + _WAITING, _MOST_BLOCKS))
     finally:
         pool.shutdown(cancel_futures=True)

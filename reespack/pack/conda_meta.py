@@ -16,7 +16,7 @@ from reespack.errors import PackError
 from reespack.pack.block import LARGE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["Announced", "Installed", "read_conda_meta", "read_variables", "rewritten"]
@@ -46,14 +46,15 @@ class Announced:
 class Installed:
     """What the conda packages of a prefix brought: the owner of each path, and placeholders.
 
-    `twins` has what several files have in common whose content is the same, by path; `large` names
-    files of at least `LARGE` bytes; `bytecode` says where that of a source lies.
+    `twins` has what several files have in common whose content is the same, by path; `large` the
+    size in bytes of files of at least `LARGE`, the largest first; `bytecode` says where that of a
+    source lies.
     """
 
     owners: Mapping[str, str]
     announced: Mapping[str, Announced]
     twins: Mapping[str, str]
-    large: Sequence[str]
+    large: Mapping[str, int]
     bytecode: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -65,7 +66,7 @@ def read_conda_meta(prefix: Path, bytecode: Mapping[str, str] | None = None) -> 
     owners: dict[str, str] = {}
     announced: dict[str, Announced] = {}
     twins: dict[str, str] = {}
-    large: list[str] = []
+    large: dict[str, int] = {}
     for path in sorted(folder.glob("*.json")):
         record = _load(path.read_bytes(), f"conda-meta/{path.name}")
         name = str(record.get("name", path.stem))
@@ -79,7 +80,8 @@ def read_conda_meta(prefix: Path, bytecode: Mapping[str, str] | None = None) -> 
             elif (entry.get("size_in_bytes") or 0) >= _TWIN and entry.get("sha256"):
                 twins[entry["_path"]] = entry["sha256"]
                 if entry["size_in_bytes"] >= LARGE:
-                    large.append(entry["_path"])
+                    large[entry["_path"]] = entry["size_in_bytes"]
+    large = dict(sorted(large.items(), key=lambda item: (-item[1], item[0])))
     return Installed(owners, announced, twins, large, bytecode or {})
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -169,22 +170,36 @@ def test_large_files_wait_unless_the_prefix_is_in_them(
     assert names[last + 2].endswith("/RECORD")  # what is rewritten comes last
 
 
-def test_large_files_do_not_wait_forever(
+def test_large_files_are_spread_over_the_small_ones(
     tmp_path: Path, prefix: Prefix, pack_it: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reespack.pack.blocks.MOST_WAITING", 11 << 20)
-    for name in ("a", "b", "c", "d"):
-        (prefix.path / f"lib/{name}.bin").write_bytes(bytes(5 << 20))
-        (prefix.path / f"lib/{name}1.bin").write_bytes(b"small")
+    monkeypatch.setattr("reespack.pack.blocks.BEGUN", 4 << 20)
+    monkeypatch.setattr("reespack.pack.blocks.LEFT", 4 << 20)
+    monkeypatch.setattr("reespack.pack.blocks.FRAME_SIZE", 1 << 20)
+    for number in range(8):
+        (prefix.path / f"lib/small{number}.bin").write_bytes(bytes(1 << 20))
+    noise = random.Random(3).randbytes(8 << 20)  # noqa: S311 - no secret
+    contents = {f"lib/{size}.bin": noise[: size << 20] for size in (8, 7, 6, 5)}
+    record = prefix.path / "conda-meta/demo-1.0-0.json"
+    document = json.loads(record.read_bytes())
+    for path, content in contents.items():
+        (prefix.path / path).write_bytes(content)
+        entry = {"_path": path, "path_type": "hardlink", "size_in_bytes": len(content)}
+        document["paths_data"]["paths"].append({**entry, "sha256": path})
+    record.write_text(json.dumps(document))
     archive = pack_it(prefix, tmp_path / "a.tar.gz", format="tar.gz")
     with tarfile.open(archive.path) as tar:
-        names = [member.name for member in tar.getmembers() if not member.isdir()]
-    assert [name[4:] for name in names if name.endswith(".bin")] == [
-        *("a1.bin", "b1.bin", "a.bin", "c1.bin", "b.bin", "d1.bin"),
-        *("c.bin", "d.bin"),
-    ]
+        members = tar.getmembers()
+    first = next(number for number, member in enumerate(members) if member.name == "lib/8.bin")
+    assert all(member.isdir() for member in members[5:first])  # behind the manifest and the lists
+    names = [member.name for member in members if member.name.endswith(".bin")]
+    large = [names.index(path) for path in contents]  # the largest first
+    assert large == sorted(large)
+    assert large[0] == 0
+    assert 0 < large[1] - 1 < large[2] - 2 < 8  # small ones on both sides of each
+    assert large[3] == len(names) - 1
     unpacked = untar(archive.path, tmp_path / "x")
-    assert (unpacked / "lib/a.bin").read_bytes() == bytes(5 << 20)
+    assert {path: (unpacked / path).read_bytes() for path in contents} == contents
 
 
 def test_counts_are_exact(tmp_path: Path, prefix: Prefix, pack_it: Pack) -> None:

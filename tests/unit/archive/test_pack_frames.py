@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import random
 import shutil
+import tarfile
 import time
 from typing import TYPE_CHECKING
 
-from reespack.archive.frames import ZstdCodec
+from reespack.archive.frames import ZstdCodec, decompressed, find_frames
+from reespack.archive.header import END
 from reespack.pack.compressing import Compression
 from reespack.pack.earlier import EarlierFrames, frames_document, read_frames
 from reespack.unpack import unpack, verify
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     import pytest
 
     from reespack.pack import Contents
-    from reespack.pack.block import Block
+    from reespack.pack.block import Part
     from reespack.products import Archive, Prefix
 
     Pack = Callable[..., Archive]
@@ -69,25 +72,45 @@ def test_large_files_that_are_begun_with_change_nothing(
         entry = {"_path": path, "path_type": "hardlink", "size_in_bytes": 9 << 20}
         document["paths_data"]["paths"].append({**entry, "sha256": "0" * 64})
     record.write_text(json.dumps(document))
-    begun: list[Block] = []
+    begun: list[Part] = []
     begin = Compression.begin
 
-    def counted(self: Compression[object], blocks: Iterable[Block]) -> None:
-        begun.extend(kept := list(blocks))
+    def counted(self: Compression[object], parts: Iterable[Part]) -> None:
+        begun.extend(kept := list(parts))
         begin(self, kept)
 
     monkeypatch.setattr(Compression, "begin", counted)
     early = pack_it(prefix, tmp_path / "early.tar.zst", earlier=EarlierFrames())
     assert len(begun) == 2  # 9 MiB, of the one file that can be begun with
-    monkeypatch.setattr("reespack.pack.conda_meta.LARGE", 1 << 40)
+    monkeypatch.setattr(Compression, "begin", lambda _self, _parts: None)
     late = pack_it(prefix, tmp_path / "late.tar.zst", earlier=EarlierFrames())
-    assert len(begun) == 2
     assert early.path.read_bytes() == late.path.read_bytes()
     assert early.frames == late.frames
     target = unpack(early.path, tmp_path / "x", threads=2).path
     assert (target / "lib/plain.bin").read_bytes() == noise
     assert (target / "lib/link.bin").readlink().name == "plain.bin"
     assert (target / "lib/holds-the-prefix.txt").read_bytes().startswith(os.fsencode(target))
+
+
+def test_a_frame_ends_behind_files_that_are_alike(
+    tmp_path: Path, prefix: Prefix, pack_it: Pack, add_to_package: Callable[..., None]
+) -> None:
+    alike = random.Random(5).randbytes(3 << 20)  # noqa: S311 - no secret
+    for name in "abcde":  # one of them fills the first frame, and four are the most for any
+        add_to_package(prefix, f"lib/{name}/alike.x", alike)
+    archive = pack_it(prefix, tmp_path / "a.tar.zst").path
+    with archive.open("rb") as file:
+        frames = [decompressed(file.fileno(), one) for one in find_frames(archive, "zst")[2:-1]]
+    members = []
+    for frame in frames:
+        with tarfile.open(fileobj=io.BytesIO(frame + END)) as tar:
+            members.append([name for name in tar.getnames() if name.endswith("alike.x")])
+    assert [names for names in members if names] == [
+        [f"lib/{name}/alike.x" for name in "abcd"],
+        ["lib/e/alike.x"],
+    ]
+    target = unpack(archive, tmp_path / "x", threads=2).path
+    assert all((target / f"lib/{name}/alike.x").read_bytes() == alike for name in "abcde")
 
 
 def test_earlier_frames_are_taken_over_and_change_nothing(
