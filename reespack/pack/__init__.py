@@ -147,6 +147,8 @@ def _pack_tar(
             head = reading.read(collection, append_all)
             # From here on this thread reads nothing: it hashes while others compress what is left.
             first = [(codec.compress(part), len(part)) for part in (head.manifest, head.lists)]
+            for frame in work.ready():
+                append(frame)
             archive.put_head(first, codec.gap)
             for frame in work.rest():
                 append(frame)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import mmap
 import operator
 import os
 import threading
@@ -46,11 +47,11 @@ class Block:
 
     in_memory = True
 
-    __slots__ = ("_lock", "buffer", "key", "large_file", "later", "length", "view")
+    __slots__ = ("_lock", "key", "large_file", "later", "length", "view")
 
     def __init__(self) -> None:
-        self.buffer = bytearray(_ROOM)
-        self.view = memoryview(self.buffer)
+        # Not a bytearray, which would take all of it at once.
+        self.view = memoryview(mmap.mmap(-1, _ROOM))
         self._lock = threading.Lock()
         self.clear()
 
@@ -64,7 +65,7 @@ class Block:
     def append(self, content: Buffer) -> None:
         """Put something behind what is there."""
         end = self.length + len(content)
-        self.buffer[self.length : end] = content
+        self.view[self.length : end] = content
         self.length = end
 
     def put_off(self, file: str, offset: int, size: int) -> None:

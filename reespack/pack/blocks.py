@@ -40,9 +40,9 @@ _FIRST = FRAME_SIZE // 8
 """Bytes in the first block; each of the next ones has twice as many, until they are large enough:
 the sooner there is one, the sooner somebody compresses."""
 
-BEGUN = 40 << 20
-LEFT = 256 << 20
-"""Bytes of large files to begin with, and to leave for the end."""
+BEGUN = 64 << 20
+LEFT = 192 << 20
+"""Bytes of large files to begin with, at most, and to leave for the end."""
 
 _CUTS = 64
 """One in so many paths lets a block end before it is full."""
@@ -100,17 +100,22 @@ class Blocks:
         So they can be in work before anybody knows what else there is. What is no large file, or
         has the prefix in it, is passed over.
         """
-        begun = 0
-        for path, size in self.installed.large.items():
-            if begun >= BEGUN:
-                return
-            begun += size
+        for path in self._first:
             file = os.path.join(self.prefix.path, path)  # noqa: PTH118 - names are strings here
             with contextlib.suppress(OSError, PackError):  # whoever needs it will say what is wrong
                 member = self._clean(Source(path, "file", file))
                 if member and member.size >= LARGE:
                     yield from self._parts(member, LargeFile(file))
                     self._known[path] = member
+
+    @property
+    def _first(self) -> dict[str, int]:
+        """Return the large files to begin with, and their sizes in bytes."""
+        found: dict[str, int] = {}
+        for path, size in self.installed.large.items():
+            if sum(found.values()) + size <= BEGUN:
+                found[path] = size
+        return found
 
     def of(
         self, sources: Sequence[Source], advance: Callable[[int], object]
@@ -143,20 +148,21 @@ class Blocks:
         """
         folders, small, large, rewritten = self._parted(sources)
         known = {source.path: source for source in large}
-        for path, size in self.installed.large.items():
+        for path, size in {**self._first, **self.installed.large}.items():
             if path in known:
                 self._wait(known[path], size)
         for source in folders:
             yield from self._add(source)
-        yield from self._add_large(BEGUN)
+        begun = sum(self._first.values())
+        yield from self._add_large(begun)
         for number, (source, following) in enumerate(itertools.zip_longest(small, small[1:])):
             self._reading = source.path
             if not self._add_small(source):
                 yield from self._add(source)
             if self._is_full(source.path) and not self._is_like(source, following):
                 yield from self._flush()
-                between = max(0, self._large - BEGUN - LEFT)
-                yield from self._add_large(BEGUN + between * number // len(small))
+                between = max(0, self._large - begun - LEFT)
+                yield from self._add_large(begun + between * number // len(small))
         yield from self._add_large(self._large)
         for source in rewritten:
             self._reading = source.path
@@ -255,11 +261,12 @@ class Blocks:
             count = os.readv(handle, [block.view[start : end + 1]])
         finally:
             os.close(handle)
-        if count != size or self.prefix.stands_in(block.buffer, start, end):
+        if count != size:
             return False
-        if self._through_env(source):
+        content = bytes(block.view[start:end])  # which can be searched quickly
+        if self.prefix.stands_in(content, 0, size) or self._through_env(source):
             return False
-        digest = hashlib.sha256(block.view[start:end]).hexdigest()
+        digest = hashlib.sha256(content).hexdigest()
         self._head(Member(source.path, _kind(status), size, digest))
         block.length = end
         block.pad(size)

@@ -19,7 +19,7 @@ Made = TypeVar("Made")
 MOST_THREADS = 16
 """More would not be faster, since one thread reads, and would need more than 400 MB."""
 
-_WAITING = 6
+_WAITING = 3
 """Blocks that wait for a thread, so that none waits for the reader, and the end is not lonely."""
 
 _MOST_BLOCKS = 19
@@ -62,13 +62,19 @@ class Compression(Generic[Made]):
         for block in blocks:
             begun = self._begun.pop(block.key, None)
             self._pending.append(begun or self._submitted(block))
-            while self._pending and (self._pending[0][0].done() or self._are_enough()):
+            while self._are_enough():
                 yield self._pending.popleft()[0].result()
+            yield from self.ready()
         for future, _ in self._begun.values():  # what turned out to be nothing that is packed
             if not future.cancel():
                 future.exception()
         for _, block in self._pending:
             block.read()
+
+    def ready(self) -> Iterator[Made]:
+        """Yield what has been made of the first blocks, as far as it has."""
+        while self._pending and self._pending[0][0].done():
+            yield self._pending.popleft()[0].result()
 
     def rest(self) -> Iterator[Made]:
         """Yield what was not ready when the last block had been read."""

@@ -6,6 +6,8 @@ import hashlib
 import os
 from typing import IO, TYPE_CHECKING
 
+from reespack.archive import AT_ONCE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -38,7 +40,9 @@ class HeadedFile:
 
     def end(self, content: bytes) -> None:
         """Write what is no frame behind all frames."""
-        self._file.write(content)
+        with memoryview(content) as view:
+            for start in range(0, len(content), AT_ONCE):
+                self._file.write(view[start : start + AT_ONCE])
         if self._headed:
             self._digest.update(content)
 

@@ -84,7 +84,7 @@ class BuildPrefix:
         self._line = re.compile(rb"(#![ \t]*)(" + any_name + rb")(/[^\n]*)")
         self._through_env = re.compile(rb"#!/usr/bin/env (?:-S )?([^/\s]+)([^\n]*)")
 
-    def stands_in(self, content: bytearray, start: int, end: int) -> bool:
+    def stands_in(self, content: bytes | bytearray, start: int, end: int) -> bool:
         """Say whether the prefix stands somewhere in content[start:end]."""
         for needle in self._spellings:  # noqa: SIM110 - any() takes longer than most files
             if content.find(needle, start, end) >= 0:

@@ -8,6 +8,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reespack.archive import AT_ONCE
 from reespack.archive.conda_unpack import PLACEHOLDERS, decoded, mended, too_long
 from reespack.archive.header import header_size, padding
 from reespack.errors import UnpackError, VerificationError
@@ -25,10 +26,6 @@ __all__ = ["Mending", "NewFiles", "extract", "finish", "read_mending"]
 
 LARGE = 1 << 23
 """Bytes from which on a file is written as it streams, instead of at once."""
-
-_PIECE = 1 << 19
-"""Bytes that are written at once. For more, Linux puts what is written into pages of up to 2 MiB; a
-virtual machine may have given back memory in such pieces, and each must then be asked for again."""
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODES = {"0644": 0o644, "0755": 0o755}
@@ -85,7 +82,7 @@ class NewFiles:
         """Write a file at once."""
         handle = self._open(path, kind)
         try:
-            done = 0 if len(content) > _PIECE else os.write(handle, content)
+            done = 0 if len(content) > AT_ONCE else os.write(handle, content)
             if done < len(content):
                 _write_all(handle, memoryview(content)[done:])
             if kind not in self._as_asked:
@@ -135,7 +132,7 @@ class NewFiles:
 
 def _write_all(handle: int, content: memoryview) -> None:
     while content:
-        content = content[os.write(handle, content[:_PIECE]) :]
+        content = content[os.write(handle, content[:AT_ONCE]) :]
 
 
 def extract(  # noqa: PLR0913 - what goes where, and how

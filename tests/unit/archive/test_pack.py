@@ -173,7 +173,7 @@ def test_large_files_wait_unless_the_prefix_is_in_them(
 def test_large_files_are_spread_over_the_small_ones(
     tmp_path: Path, prefix: Prefix, pack_it: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reespack.pack.blocks.BEGUN", 4 << 20)
+    monkeypatch.setattr("reespack.pack.blocks.BEGUN", 8 << 20)
     monkeypatch.setattr("reespack.pack.blocks.LEFT", 4 << 20)
     monkeypatch.setattr("reespack.pack.blocks.FRAME_SIZE", 1 << 20)
     for number in range(8):
