@@ -79,11 +79,18 @@ def _run(words: Sequence[str]) -> int:
 
         singleuser(words[1:])
     if words[:1] == ["unpack"]:
-        from reespack.cli.unpack import plain_words, unpack
+        from reespack.cli import unpack
 
-        options = plain_words(words[1:])
+        options = unpack.plain_words(words[1:])
         if options is not None:
-            unpack(**options)
+            unpack.unpack(**options)
+            return 0
+    if words[:1] == ["build"]:
+        from reespack.cli import build
+
+        options = build.plain_words(words[1:])
+        if options is not None:
+            build.build(**options)
             return 0
     import typer
 

@@ -39,7 +39,9 @@ class _Command(NamedTuple):
 _COMMANDS = (
     _Command("detect", "detect", "detect", "Say what each file means, and what comes of it."),
     _Command("lock", "lock", "lock", "Pin every package, in a conda-lock file."),
-    _Command("build", "build", "build", "Build the environment and pack it into one archive."),
+    _Command(
+        "build", "build_options", "build", "Build the environment and pack it into one archive."
+    ),
     _Command("unpack", "unpack_options", "unpack", "Unpack an archive into a folder."),
     _Command("inspect", "inspection", "inspect", "Show what an archive holds."),
     _Command("verify", "verify", "verify", "Check an archive against its manifest."),

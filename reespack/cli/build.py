@@ -1,101 +1,89 @@
-"""`reespack build`: everything, from a repository to an archive."""
+"""`reespack build`: everything, from a repository to an archive.
+
+A job or a script may ask for it each time, and most of the time nothing has changed; so plain words
+do without typer (see `reespack.cli.plain`). `reespack.cli.build_options` is what typer is told.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from reespack.cli.console import make_console, write_document, write_out
-from reespack.cli.options import (
-    Aliases,
-    AllowEmpty,
-    Apt,
-    AptTable,
-    Channels,
-    DefaultPython,
-    Json,
-    Offline,
-    Quiet,
-    Ref,
-    Source,
-    Subdir,
-    Threads,
-    Traceback,
-    Verbose,
-    With,
-    make_request,
-)
+from reespack.cli.plain import FLAGS, Words, count, understood
+from reespack.cli.request import make_request
 from reespack.cli.terminal import Style, size, style_of, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from reespack.comparing import Comparison
     from reespack.pipeline import BuildResult
 
-__all__ = ["build"]
+__all__ = ["build", "plain_words"]
 
 _SHOWN = 20
 
+_WORDS = Words(
+    arguments={"source": str},
+    flags={
+        **FLAGS,
+        "--allow-empty": "allow_empty",
+        "--check-reproducible": "check_reproducible",
+        "--locked": "locked",
+        "--offline": "offline",
+        "--self-extracting": "self_extracting",
+        "--update-lock": "update_lock",
+    },
+    options={
+        "--format": ("archive_format", str),
+        "--name": ("name", str),
+        "--output": ("output", Path),
+        "--ref": ("ref", str),
+        "--subdir": ("subdir", str),
+        "--threads": ("threads", count),
+        "-o": ("output", Path),
+    },
+)
+
+
+def plain_words(words: Sequence[str]) -> dict[str, Any] | None:
+    """Return the arguments for `build` that typer would make of `words`; None if it is to tell."""
+    return understood(words, _WORDS)
+
 
 def build(  # noqa: PLR0913 - each is an option
-    source: Source,
+    source: str,
     *,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="DIR", help="Where the files go.", show_default=True
-        ),
-    ] = Path("dist"),
-    name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The name that files and kernel go by."),
-    ] = None,
-    archive_format: Annotated[
-        str | None,
-        typer.Option("--format", metavar="tar.zst|tar.gz|squashfs", help="The archive's form."),
-    ] = None,
-    locked: Annotated[
-        bool, typer.Option("--locked", help="Fail rather than solve: a lockfile must be there.")
-    ] = False,
-    update_lock: Annotated[
-        bool, typer.Option("--update-lock", help="Solve anew, whatever lockfile is there.")
-    ] = False,
-    check_reproducible: Annotated[
-        bool,
-        typer.Option("--check-reproducible", help="Build twice, and say which files differ."),
-    ] = False,
-    self_extracting: Annotated[
-        bool,
-        typer.Option("--self-extracting", help="Make a .run.sh, too: one file that runs itself."),
-    ] = False,
-    ref: Ref = None,
-    subdir: Subdir = None,
-    channels: Channels = None,
-    channel_alias: Aliases = None,
-    extras: With = None,
-    apt: Apt = None,
-    apt_table: AptTable = None,
-    default_python: DefaultPython = None,
-    allow_empty: AllowEmpty = False,
-    offline: Offline = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="End a postBuild that takes longer."),
-    ] = None,
-    threads: Threads = None,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
-    _traceback: Traceback = False,
+    output: Path = Path("dist"),
+    name: str | None = None,
+    archive_format: str | None = None,
+    locked: bool = False,
+    update_lock: bool = False,
+    check_reproducible: bool = False,
+    self_extracting: bool = False,
+    ref: str | None = None,
+    subdir: str | None = None,
+    channels: Sequence[str] | None = None,
+    channel_alias: Sequence[str] | None = None,
+    extras: Sequence[str] | None = None,
+    apt: str | None = None,
+    apt_table: Path | None = None,
+    default_python: str | None = None,
+    allow_empty: bool = False,
+    offline: bool = False,
+    timeout: float | None = None,
+    threads: int | None = None,
+    json: bool = False,
+    verbose: bool = False,
+    quiet: bool = False,
 ) -> None:
-    """Build a repository's environment and pack it into one archive that runs elsewhere.
+    """Build a repository's environment and archive, and say on stdout what came of it.
 
-    With --quiet, stdout is the archive's path and nothing else.
+    Raises UsageError for options that contradict each other, NotReproducibleError when two builds
+    differ, and as `reespack.pipeline.build` does.
     """
     from reespack import pipeline
     from reespack.config import load_settings

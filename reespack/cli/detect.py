@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reespack.cli.console import make_console, write_document, write_out
-from reespack.cli.options import (
+from reespack.cli.options import (  # noqa: TC001 - typer reads them at run time
     AllowEmpty,
     Apt,
     AptTable,
@@ -23,8 +23,8 @@ from reespack.cli.options import (
     Traceback,
     Verbose,
     With,
-    make_request,
 )
+from reespack.cli.request import make_request
 from reespack.cli.terminal import Style, columns, style_of, table
 
 if TYPE_CHECKING:

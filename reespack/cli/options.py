@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-from reespack.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from reespack.pipeline import Request
 
 __all__ = [
     "Aliases",
@@ -35,7 +27,6 @@ __all__ = [
     "Traceback",
     "Verbose",
     "With",
-    "make_request",
 ]
 
 
@@ -121,32 +112,3 @@ Traceback = Annotated[
         expose_value=False,
     ),
 ]
-
-
-def make_request(  # noqa: PLR0913 - each is an option
-    source: str,
-    *,
-    ref: str | None = None,
-    subdir: str | None = None,
-    channels: Sequence[str] | None = None,
-    extras: Sequence[str] | None = None,
-    allow_empty: bool = False,
-) -> Request:
-    """Return what the options say of the repository; raise UsageError for an unknown `--with`."""
-    from reespack.pipeline import Request
-
-    for extra in extras or ():
-        if extra != "server":
-            near = difflib.get_close_matches(extra, ["server"])
-            raise UsageError(
-                f"--with {extra}: there is no such extra",
-                hint="did you mean --with server?" if near else "there is only `server`",
-            )
-    return Request(
-        source=source,
-        ref=ref,
-        subdir=subdir,
-        channels=tuple(channels or ()),
-        server=bool(extras),
-        allow_empty=allow_empty,
-    )

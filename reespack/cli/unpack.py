@@ -1,7 +1,7 @@
 """`reespack unpack`: an archive becomes an environment that is ready to run.
 
-Jobs begin with it, on many nodes at once, so plain words do without typer, which takes as long to
-import as all the rest; `reespack.cli.unpack_options` is what typer is told.
+Jobs begin with it, on many nodes at once, so plain words do without typer (see
+`reespack.cli.plain`). `reespack.cli.unpack_options` is what typer is told.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reespack.cli.console import make_console, write_document, write_out
+from reespack.cli.plain import FLAGS, Words, count, understood
 from reespack.cli.terminal import size, style_of
 
 if TYPE_CHECKING:
@@ -19,39 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["plain_words", "unpack"]
 
-_FLAGS = {
-    "--json": "json",
-    "-q": "quiet",
-    "--quiet": "quiet",
-    "-v": "verbose",
-    "--verbose": "verbose",
-}
+_WORDS = Words(
+    arguments={"archive": Path, "folder": Path},
+    flags=FLAGS,
+    options={"--threads": ("threads", count)},
+)
 
 
 def plain_words(words: Sequence[str]) -> dict[str, Any] | None:
-    """Return the arguments for `unpack` that typer would make of `words`.
-
-    None for words that it does not take, or that ask for more than unpacking: typer tells what is
-    to be told.
-    """
-    options: dict[str, Any] = {}
-    paths: list[str] = []
-    left = iter(words)
-    for word in left:
-        if word == "--":
-            paths += left
-        elif not word.startswith("-"):
-            paths.append(word)
-        elif word in _FLAGS:
-            options[_FLAGS[word]] = True
-        elif word == "--threads" and (count := next(left, "")).isdecimal():
-            options["threads"] = int(count)
-        else:
-            return None
-    if len(paths) != 2:  # noqa: PLR2004 - an archive, and a folder
-        return None
-    archive, folder = map(Path, paths)
-    return {"archive": archive, "folder": folder, **options}
+    """Return the arguments for `unpack` that typer would make of `words`; None if it is to tell."""
+    return understood(words, _WORDS)
 
 
 def unpack(  # noqa: PLR0913 - each is an option
