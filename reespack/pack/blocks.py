@@ -153,6 +153,8 @@ class Blocks:
                 self._wait(known[path], size)
         for source in folders:
             yield from self._add(source)
+            if self._is_full(source.path):
+                yield from self._flush()
         begun = sum(self._first.values())
         yield from self._add_large(begun)
         for number, (source, following) in enumerate(itertools.zip_longest(small, small[1:])):
@@ -196,9 +198,11 @@ class Blocks:
             source, size = self._waiting.popleft()
             self._added += size
             self._reading = source.path
-            if source.path not in self._known and (member := self._clean(source)):
-                self._known[source.path] = member
-            yield from self._add_file(source)
+            member = self._known.get(source.path) or self._clean(source)
+            if member is None:
+                yield from self._add_changed(source)
+            else:
+                yield from self._add_parts(member, source.file)
 
     def _is_full(self, path: str) -> bool:
         """Say whether a block is to end behind the member `path`.
@@ -314,23 +318,25 @@ class Blocks:
         return announced is not None and announced.mode == "text"
 
     def _add_file(self, source: Source) -> Iterator[Block | Part]:
-        """Add a file that is large, or that something is changed in."""
+        """Add a file that something is changed in, or have it wait if it is large."""
         if source.compiled is not None:
             one = source.compiled
             self._compiled.append(one)
             compiled = Member(source.path, source.kind, one.size, one.sha256)
             yield from self._add_parts(compiled, source.file, one.offset)
             return
-        member = self._known.get(source.path)
-        if member is None and not source.change and not self._through_env(source):
-            member = self._clean(source)
-            if member is not None and member.size >= LARGE:
-                self._known[source.path] = member
-                self._wait(source, member.size)
-                return
-        if member is not None:
+        clean = not source.change and not self._through_env(source)
+        member = self._clean(source) if clean else None
+        if member is None:
+            yield from self._add_changed(source)
+        elif member.size < LARGE:
             yield from self._add_parts(member, source.file)
-            return
+        else:
+            self._known[source.path] = member
+            self._wait(source, member.size)
+
+    def _add_changed(self, source: Source) -> Iterator[Block]:
+        """Add a file that has the prefix in it, or is rewritten."""
         with open(source.file, "rb", buffering=0) as file:  # noqa: PTH123 - names are strings here
             known = source._replace(kind=_kind(os.fstat(file.fileno())))
             content = file.readall()

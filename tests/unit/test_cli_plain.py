@@ -6,16 +6,14 @@ import contextlib
 import inspect
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
 from reespack.cli import build, unpack
 from reespack.cli.app import make_app
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PLAIN = {
     "unpack": [
@@ -88,6 +86,24 @@ def test_they_mean_what_typer_makes_of_them(
     assert plain is not None
     expected = defaults(command) | plain
     assert asked_by_typer(command, text, monkeypatch) == [expected]
+
+
+def test_typer_hands_on_all_other_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "r --channel c --channel-alias a=b --with server --apt warn --apt-table t"
+        " --default-python 3.11 --timeout 3"
+    )
+    expected = defaults("build") | {
+        "source": "r",
+        "channels": ["c"],
+        "channel_alias": ["a=b"],
+        "extras": ["server"],
+        "apt": "warn",
+        "apt_table": Path("t"),
+        "default_python": "3.11",
+        "timeout": 3.0,
+    }
+    assert asked_by_typer("build", text, monkeypatch) == [expected]
 
 
 @pytest.mark.parametrize(("command", "text"), each(OTHER))

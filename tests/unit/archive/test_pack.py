@@ -202,6 +202,18 @@ def test_large_files_are_spread_over_the_small_ones(
     assert {path: (unpacked / path).read_bytes() for path in contents} == contents
 
 
+def test_there_may_be_more_folders_than_a_frame_has_room_for(
+    tmp_path: Path, prefix: Prefix, pack_it: Pack
+) -> None:
+    top = prefix.path / "deep"
+    for letter in "abcdefgh":
+        top /= letter * 250
+    for number in range(6000):  # with a header of some 3 kB each
+        (top / str(number)).mkdir(parents=True)
+    target = unpack(pack_it(prefix, tmp_path / "a.tar.zst").path, tmp_path / "x", threads=1).path
+    assert len(list((target / top.relative_to(prefix.path)).iterdir())) == 6000
+
+
 def test_counts_are_exact(tmp_path: Path, prefix: Prefix, pack_it: Pack) -> None:
     archive = pack_it(prefix, tmp_path / "a.tar.zst")
     root = untar(archive.path, tmp_path / "x")
