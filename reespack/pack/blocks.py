@@ -1,9 +1,9 @@
 """From files to blocks of tar: one pass over the prefix, each file read once and looked through.
 
-One thread reads, scans and hashes; what it hands on is compressed elsewhere. Reading stays ahead of
-two compressors by a factor of three, and one reader means that blocks are cut where their content
-says, never where threads happen to meet. What is done for every file is written out to be quick:
-there are tens of thousands, most of them of a few kilobytes.
+One thread reads, scans and hashes; what it hands on is compressed elsewhere, which takes longer.
+One reader means that blocks are cut where their content says, never where threads happen to meet.
+What is done for every file is written out to be quick: there are tens of thousands, most of them of
+a few kilobytes.
 """
 
 from __future__ import annotations

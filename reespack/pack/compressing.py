@@ -16,14 +16,11 @@ __all__ = ["Compression", "compression"]
 
 Made = TypeVar("Made")
 
-MOST_THREADS = 16
-"""More would not be faster, since one thread reads, and would need more than 400 MB."""
+MOST_THREADS = 8
+"""One thread reads, and keeps no more than a few busy; with 16 a large build took over 400 MB."""
 
 _WAITING = 3
 """Blocks that wait for a thread, so that none waits for the reader, and the end is not lonely."""
-
-_MOST_BLOCKS = 19
-"""Blocks in memory at once, of 8 MiB or a little more."""
 
 _MOST_PARTS = 64
 """Parts of large files that wait for a thread: each may keep a file open."""
@@ -107,6 +104,6 @@ def compression(
     workers = max(1, min(threads, MOST_THREADS))
     pool = ThreadPoolExecutor(workers)
     try:
-        yield Compression(make, rooms, pool, min(workers + _WAITING, _MOST_BLOCKS))
+        yield Compression(make, rooms, pool, workers + _WAITING)
     finally:
         pool.shutdown(cancel_futures=True)
