@@ -23,11 +23,14 @@ def main() -> None:
     platform, path, cache, archive = sys.argv[1:]
     prefix = Prefix(path=Path(path), lock=PlatformLock(platform=platform, conda=()))
     threads = available_cores()
-    bytecode: tuple[Bytecode, ...] = ()
-    if cache != "none":
+
+    def bytecode() -> tuple[Bytecode, ...]:
+        if cache == "none":
+            return ()
         from reespack.bytecode import compile_sources
 
-        bytecode = compile_sources(prefix, cache=Path(cache), threads=threads)
+        return compile_sources(prefix, cache=Path(cache), threads=threads)
+
     pack(
         prefix,
         target=Path(archive),

@@ -38,11 +38,11 @@ __all__ = [
 ]
 
 ZSTD_LEVEL = 3
-_SMALL_FILES = {"hash_log": 17, "chain_log": 15}
-_LARGE_FILE = {"hash_log": 18, "chain_log": 17}
+_TEXT = {"hash_log": 16, "chain_log": 14}
+_BINARY = {"hash_log": 18, "chain_log": 17}
 """Tables for long and for short matches, the logarithms of their numbers of entries. Larger ones
-make large files smaller, libraries mostly, and hardly small ones; and they are slower, the more so
-where two threads share a cache."""
+make libraries smaller, and hardly text; and they are slower, the more so where a core's own cache
+is small."""
 
 _ZSTD = {"window_log": 23, "write_checksum": True}
 """A window as large as a frame."""
@@ -71,10 +71,10 @@ class Codec(Protocol):
     def identity(self) -> str:
         """Name all that a frame's bytes depend on beside the block."""
 
-    def compress(self, block: Buffer, /, *, large_file: bool = False) -> bytes:
+    def compress(self, block: Buffer, /, *, binary: bool = False) -> bytes:
         """Compress a block into a frame of its own; may be called from any thread.
 
-        `large_file` says that it is of a single one; whoever reads the frame need not know.
+        `binary` says that it is of libraries, or of one large file; whoever reads it need not know.
         """
 
     def index(self, frames: Sequence[tuple[int, int]], /) -> bytes:
@@ -96,16 +96,16 @@ class ZstdCodec:
         import zstandard
 
         version = ".".join(map(str, zstandard.ZSTD_VERSION))
-        return f"zstd {version} {ZSTD_LEVEL} {_ZSTD} {_SMALL_FILES} {_LARGE_FILE}"
+        return f"zstd {version} {ZSTD_LEVEL} {_ZSTD} {_TEXT} {_BINARY}"
 
-    def compress(self, block: Buffer, *, large_file: bool = False) -> bytes:
+    def compress(self, block: Buffer, *, binary: bool = False) -> bytes:
         """Compress a block with this thread's own compressors: they cannot be shared."""
         import zstandard
 
-        name = "large" if large_file else "small"
+        name = "binary" if binary else "text"
         compressor = getattr(self._local, name, None)
         if compressor is None:
-            tables = _LARGE_FILE if large_file else _SMALL_FILES
+            tables = _BINARY if binary else _TEXT
             parameters = zstandard.ZstdCompressionParameters.from_level(
                 ZSTD_LEVEL, **_ZSTD, **tables
             )
@@ -136,7 +136,7 @@ class GzipCodec:
         """Return the library's version and the level."""
         return f"gzip {zlib.ZLIB_RUNTIME_VERSION} {GZIP_LEVEL}"
 
-    def compress(self, block: Buffer, *, large_file: bool = False) -> bytes:  # noqa: ARG002
+    def compress(self, block: Buffer, *, binary: bool = False) -> bytes:  # noqa: ARG002
         """Compress a block into a gzip member; it is the same way for all."""
         deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
         content = deflate.compress(block) + deflate.flush()

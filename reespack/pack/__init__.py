@@ -68,20 +68,21 @@ def pack(  # noqa: PLR0913 - the phase's input, its output, and what it is made 
     describe: Callable[[Contents], bytes],
     mtime: int,
     threads: int,
-    bytecode: Sequence[Bytecode] = (),
+    bytecode: Callable[[], Sequence[Bytecode]] = tuple,
     earlier: EarlierFrames | None = None,
     progress: Progress = QUIET,
 ) -> Archive:
     """Write the archive of a prefix to `target`, whole or not at all.
 
-    Of all bytecode, only `bytecode` goes in. `describe` returns the manifest, which becomes the
-    first member; `mtime` (seconds since the epoch) is every member's time. Frames that archives in
-    `earlier` have are taken from there, and the bytes are the same; only where it is given are the
-    archive's own frames told, for their digests take time. Raises PackError, and
-    LeftoverPrefixError when the prefix's path stays in a file where it cannot be mended later.
+    Of all bytecode, only what `bytecode` returns goes in; it is called once there is something to
+    compress meanwhile. `describe` returns the manifest, which becomes the first member; `mtime`
+    (seconds since the epoch) is every member's time. Frames that archives in `earlier` have are
+    taken from there, and the bytes are the same; only where it is given are the archive's own
+    frames told, for their digests take time. Raises PackError, and LeftoverPrefixError when the
+    prefix's path stays in a file where it cannot be mended later.
     """
+    installed = read_conda_meta(prefix.path)
     while True:
-        installed = read_conda_meta(prefix.path, {one.source: one.path for one in bytecode})
         job = _Job(prefix, installed, bytecode, describe, mtime, threads, progress)
         try:
             if format == "squashfs":
@@ -89,7 +90,7 @@ def pack(  # noqa: PLR0913 - the phase's input, its output, and what it is made 
             return _pack_tar(job, target, format, earlier)
         except StaleBytecode as stale:
             # Rare: a script changed a package's file when that was installed.
-            bytecode = [one for one in bytecode if one.source not in stale.sources]
+            bytecode = functools.partial(tuple, stale.fresh)
         except OSError as error:
             raise _unwritable(target, error) from error
 
@@ -100,7 +101,7 @@ class _Job:
 
     prefix: Prefix
     installed: Installed
-    bytecode: Sequence[Bytecode]
+    bytecode: Callable[[], Sequence[Bytecode]]
     describe: Callable[[Contents], bytes]
     mtime: int
     threads: int
@@ -108,7 +109,7 @@ class _Job:
 
     def collection(self) -> Collection:
         """Look for all that there is to pack."""
-        return collect(self.prefix, self.installed, self.bytecode)
+        return collect(self.prefix, self.installed, self.bytecode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,7 @@ class _Frame(NamedTuple):
 def _frame(codec: Codec, earlier: EarlierFrames | None, block: Block | Part) -> _Frame:
     content = earlier.find(block.key) if earlier else None
     if content is None:
-        content = codec.compress(block.content(), large_file=block.large_file)
+        content = codec.compress(block.content(), binary=block.binary)
     sha256 = "" if earlier is None else sha256_bytes(content)
     return _Frame(content, block.length, block.key, len(content), sha256)
 

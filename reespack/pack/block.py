@@ -42,12 +42,13 @@ class Block:
     """Room for the tar of one frame, of which `length` bytes are in use.
 
     `later` is what is known by its digest already, so that nobody need read it unless it is to be
-    compressed. `key` says what is in the block, and `large_file` whether that is (of) one file.
+    compressed. `key` says what is in the block, and `binary` that it is libraries or (of) one large
+    file.
     """
 
     in_memory = True
 
-    __slots__ = ("_lock", "key", "large_file", "later", "length", "view")
+    __slots__ = ("_lock", "binary", "key", "later", "length", "view")
 
     def __init__(self) -> None:
         # Not a bytearray, which would take all of it at once.
@@ -59,7 +60,7 @@ class Block:
         """Begin anew."""
         self.length = 0
         self.key = ""
-        self.large_file = False
+        self.binary = False
         self.later: list[Piece] = []
 
     def append(self, content: Buffer) -> None:
@@ -148,7 +149,7 @@ class Part:
     __slots__ = ("_before", "_file", "_offset", "_rooms", "_size", "key", "length", "room")
 
     in_memory = False
-    large_file = True
+    binary = True
 
     def __init__(  # noqa: PLR0913 - what it consists of
         self, key: str, file: LargeFile, *, before: bytes, offset: int, size: int, after: int,

@@ -24,11 +24,11 @@ from reespack.archive.listing import Member, format_listing
 from reespack.errors import LeftoverPrefixError, PackError
 from reespack.files import sha256_bytes
 from reespack.pack.block import LARGE, MOST, Block, LargeFile, Part, Rooms
-from reespack.pack.collect import Source
+from reespack.pack.collect import Source, is_library
 from reespack.pack.prefixes import Leftover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from reespack.pack.conda_meta import Installed
     from reespack.pack.prefixes import BuildPrefix
@@ -59,11 +59,11 @@ class _Cut(NamedTuple):
 
 
 class StaleBytecode(Exception):  # noqa: N818 - no error: it is packed again, without
-    """Some bytecode's source was changed, if only by a placeholder; `sources` names them all."""
+    """Some bytecode's source was changed, if only by a placeholder; `fresh` is all the others."""
 
-    def __init__(self, sources: Collection[str]) -> None:
-        super().__init__(sources)
-        self.sources = sources
+    def __init__(self, fresh: Sequence[Bytecode]) -> None:
+        super().__init__(fresh)
+        self.fresh = fresh
 
 
 @dataclass(slots=True, kw_only=True)
@@ -229,6 +229,7 @@ class Blocks:
         full = self._block
         if full.length:
             self._block = self.rooms.take()
+            full.binary = is_library(self.members[self._told].path)
             full.key = self._key(self._tell())
             self._enough = min(2 * self._enough, FRAME_SIZE)
             yield full
@@ -304,13 +305,9 @@ class Blocks:
         if not self._compiled:
             return
         packed = {member.path: member.value for member in self.members}
-        stale = {
-            bytecode.source
-            for bytecode in self._compiled
-            if packed.get(bytecode.source) != bytecode.source_sha256
-        }
-        if stale:
-            raise StaleBytecode(stale)
+        fresh = [one for one in self._compiled if packed.get(one.source) == one.source_sha256]
+        if len(fresh) < len(self._compiled):
+            raise StaleBytecode(fresh)
 
     def _through_env(self, source: Source) -> bool:
         """Say whether a package announced a prefix that a long path may have driven out."""
@@ -399,7 +396,7 @@ class Blocks:
             block.append(cut.before)
             block.append(memoryview(content)[cut.offset : cut.offset + cut.size])
             block.append(bytes(cut.after))
-            block.large_file = True
+            block.binary = True
             block.key = cut.key
             yield block
 

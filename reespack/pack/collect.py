@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from reespack.pack.conda_meta import Installed
     from reespack.products import Bytecode, Prefix
 
-__all__ = ["Collection", "Source", "collect", "owning_wheel"]
+__all__ = ["Collection", "Source", "collect", "is_library", "owning_wheel"]
 
 _OURS = frozenset({MANIFEST, LISTING, PLACEHOLDERS, STATE})
 _LEFT_OUT = frozenset({"CACHEDIR.TAG", ".nonadmin", ".conda_lock", "conda-meta/.lock"})
@@ -53,6 +53,21 @@ class Source(NamedTuple):
     compiled: Bytecode | None = None
 
 
+class _Changes(NamedTuple):
+    """What makes of some files what is packed; `bytecode` says where that of a source lies."""
+
+    installed: Installed
+    bytecode: Mapping[str, str]
+
+    def of(self, path: str) -> Callable[[bytes], bytes] | None:
+        """Return what is done to the content of a file."""
+        if path.startswith("conda-meta/") and path.endswith(".json"):
+            return functools.partial(rewritten, name=path, bytecode=self.bytecode)
+        if path.endswith(".dist-info/RECORD") and path not in self.installed.owners:
+            return _record_without_scripts
+        return None
+
+
 class Collection(Value):
     """All that is packed, in the archive's order."""
 
@@ -67,6 +82,7 @@ def collect(prefix: Prefix, installed: Installed, bytecode: Sequence[Bytecode] =
     very program or conda-pack writes anew.
     """
     found = {"bin": Source("bin", "dir"), "share": Source("share", "dir")}
+    changes = _Changes(installed, {one.source: one.path for one in bytecode})
     notes: list[Note] = []
     roots = (prefix.path.absolute(), prefix.path.resolve())
     try:
@@ -75,7 +91,7 @@ def collect(prefix: Prefix, installed: Installed, bytecode: Sequence[Bytecode] =
                 continue  # stale, once times are made equal
             if path in _LEFT_OUT or path in _OURS:
                 continue
-            if source := _source(path, entry, roots, installed, notes):
+            if source := _source(path, entry, roots, changes, notes):
                 found[path] = source
     except OSError as error:
         raise PackError(f"{error.filename} cannot be read: {error.strerror}") from error
@@ -125,23 +141,28 @@ def _place(path: str) -> bytes:
     """
     whole = os.fsencode(path)
     name = whole.rpartition(b"/")[2]
-    if b".so" in name:
+    if is_library(path):
         return b"so\0\0" + whole
     kind = name.rpartition(b".")[2] if b"." in name[1:] else b""
     return b"py\0\0" + whole if kind == b"py" else b"%b\0%b\0%b" % (kind, name, whole)
+
+
+def is_library(path: str) -> bool:
+    """Say whether a file's name is that of a shared library, or a module in machine code."""
+    return ".so" in path and ".so" in path.rpartition("/")[2]
 
 
 def _source(
     path: str,
     entry: os.DirEntry[str],
     roots: tuple[Path, Path],
-    installed: Installed,
+    changes: _Changes,
     notes: list[Note],
 ) -> Source | None:
     if entry.is_dir(follow_symlinks=False):
         return Source(path, "dir")
     if entry.is_file(follow_symlinks=False):
-        return Source(path, "file", entry.path, change=_change(path, installed))
+        return Source(path, "file", entry.path, change=changes.of(path))
     if entry.is_symlink():
         return _link(path, os.readlink(entry.path), roots, notes)  # noqa: PTH115 - an entry is no Path
     notes.append(Note(message=f"{path} is neither file, folder nor link, and is not packed"))
@@ -176,14 +197,6 @@ def _straight(path: str, target: str, root: Path) -> str:
         inside = str(landing.relative_to(root))
         return posixpath.relpath(f"/{inside}", f"/{posixpath.dirname(path)}")
     return str(landing)
-
-
-def _change(path: str, installed: Installed) -> Callable[[bytes], bytes] | None:
-    if path.startswith("conda-meta/") and path.endswith(".json"):
-        return functools.partial(rewritten, name=path, bytecode=installed.bytecode)
-    if path.endswith(".dist-info/RECORD") and path not in installed.owners:
-        return _record_without_scripts
-    return None
 
 
 def owning_wheel(prefix: Path, path: str) -> str | None:

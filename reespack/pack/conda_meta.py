@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reespack.errors import PackError
@@ -47,18 +47,16 @@ class Installed:
     """What the conda packages of a prefix brought: the owner of each path, and placeholders.
 
     `twins` has what several files have in common whose content is the same, by path; `large` the
-    size in bytes of files of at least `LARGE`, the largest first; `bytecode` says where that of a
-    source lies.
+    size in bytes of files of at least `LARGE`, the largest first.
     """
 
     owners: Mapping[str, str]
     announced: Mapping[str, Announced]
     twins: Mapping[str, str]
     large: Mapping[str, int]
-    bytecode: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_conda_meta(prefix: Path, bytecode: Mapping[str, str] | None = None) -> Installed:
+def read_conda_meta(prefix: Path) -> Installed:
     """Read conda-meta/*.json; raise PackError when there is none or one cannot be read."""
     folder = prefix / "conda-meta"
     if not folder.is_dir():
@@ -82,7 +80,7 @@ def read_conda_meta(prefix: Path, bytecode: Mapping[str, str] | None = None) -> 
                 if entry["size_in_bytes"] >= LARGE:
                     large[entry["_path"]] = entry["size_in_bytes"]
     large = dict(sorted(large.items(), key=lambda item: (-item[1], item[0])))
-    return Installed(owners, announced, twins, large, bytecode or {})
+    return Installed(owners, announced, twins, large)
 
 
 def read_variables(prefix: Path) -> Mapping[str, str]:
@@ -106,8 +104,9 @@ def read_variables(prefix: Path) -> Mapping[str, str]:
 def rewritten(content: bytes, name: str, bytecode: Mapping[str, str]) -> bytes:
     """Return a conda-meta record without what depends on the build folder or the cache.
 
-    It lists the bytecode that is packed, as conda lists what it compiles itself: whoever removes
-    or updates the package removes that, too, and no source is ever passed over for an older one's.
+    `bytecode` says where that of a source lies. The record lists what is packed of it, as conda
+    lists what it compiles itself: whoever removes or updates the package removes that, too, and no
+    source is ever passed over for an older one's.
     """
     record = _load(content, name)
     for name_of_path in ("extracted_package_dir", "package_tarball_full_path"):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reespack.pack.earlier import EarlierFrames
     from reespack.pipeline.plan import Plan
     from reespack.pipeline.request import BuildOptions
-    from reespack.products import Archive, Lock, Prefix
+    from reespack.products import Archive, Bytecode, Lock, Prefix
 
 __all__ = ["Made", "make", "make_in"]
 
@@ -114,16 +114,19 @@ def make_in(  # noqa: PLR0913 - what is made, where, and how
         kernelspecs=kernelspecs,
     )
     below = plan.cache.below
-    # One at a time: two would compile the same, and put their bundles in each other's place.
-    with plan.cache.lock("bytecode", progress=plan.progress):
-        bytecode = compile_sources(
-            prefix,
-            cache=plan.cache.bytecode,
-            shared_cache=below / "bytecode" if below else None,
-            threads=settings.threads,
-            progress=plan.progress,
-        )
-        bytecode = with_own_bundles(bytecode, folder / "bytecode")
+
+    def bytecode() -> tuple[Bytecode, ...]:
+        # One at a time: two would compile the same, and put their bundles in each other's place.
+        with plan.cache.lock("bytecode", progress=plan.progress):
+            found = compile_sources(
+                prefix,
+                cache=plan.cache.bytecode,
+                shared_cache=below / "bytecode" if below else None,
+                threads=settings.threads,
+                progress=plan.progress,
+            )
+            return with_own_bundles(found, folder / "bytecode")
+
     resources = folder / "resources"
     shutil.copytree(prefix.path / kernelspecs[0].path, resources)
     embedded: dict[str, Any] = {}

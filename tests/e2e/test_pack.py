@@ -80,7 +80,7 @@ def packed(prefix: Prefix, target: Path) -> Archive:
         describe=describe,
         mtime=1_500_000_000,
         threads=2,
-        bytecode=bytecode,
+        bytecode=lambda: bytecode,
     )
 
 

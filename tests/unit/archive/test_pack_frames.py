@@ -37,9 +37,9 @@ def test_the_environment_may_go_as_soon_as_it_is_described(
         (prefix.path / f"lib/{name}.bin").write_bytes(content)
     compress = ZstdCodec.compress
 
-    def slow(self: ZstdCodec, block: bytes, *, large_file: bool = False) -> bytes:
+    def slow(self: ZstdCodec, block: bytes, *, binary: bool = False) -> bytes:
         time.sleep(0.05)  # so that blocks wait when the last one has been read
-        return compress(self, block, large_file=large_file)
+        return compress(self, block, binary=binary)
 
     def describe(contents: Contents) -> bytes:
         shutil.rmtree(prefix.path)
@@ -53,7 +53,7 @@ def test_the_environment_may_go_as_soon_as_it_is_described(
         assert (target / f"lib/{name}.bin").read_bytes() == content
 
 
-def test_large_files_that_are_begun_with_change_nothing(
+def test_binarys_that_are_begun_with_change_nothing(
     tmp_path: Path, prefix: Prefix, pack_it: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noise = random.Random(3).randbytes(9 << 20)  # noqa: S311 - no secret
