@@ -11,11 +11,15 @@ import gc
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from reespack.cli import COLLECT
 from reespack.cores import available_cores
 from reespack.pack import pack
 from reespack.products import Bytecode, PlatformLock, Prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main() -> None:
@@ -24,12 +28,12 @@ def main() -> None:
     prefix = Prefix(path=Path(path), lock=PlatformLock(platform=platform, conda=()))
     threads = available_cores()
 
-    def bytecode() -> tuple[Bytecode, ...]:
+    def bytecode(records: Sequence[dict[str, Any]], files: Sequence[str]) -> tuple[Bytecode, ...]:
         if cache == "none":
             return ()
         from reespack.bytecode import compile_sources
 
-        return compile_sources(prefix, cache=Path(cache), threads=threads)
+        return compile_sources(prefix, records, files, cache=Path(cache), threads=threads)
 
     pack(
         prefix,

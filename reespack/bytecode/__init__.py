@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import posixpath
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reespack.bytecode.bundle import new_bundle, read_bundle
 from reespack.bytecode.compiler import Compiler, interpreter
@@ -22,7 +21,7 @@ from reespack.products import Bytecode
 from reespack.progress import QUIET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from reespack.bytecode.bundle import BundleWriter
@@ -34,8 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["compile_sources", "with_own_bundles"]
 
 
-def compile_sources(
+def compile_sources(  # noqa: PLR0913 - what is compiled, and where it is kept
     prefix: Prefix,
+    records: Sequence[Mapping[str, Any]],
+    files: Iterable[str],
     *,
     cache: Path,
     shared_cache: Path | None = None,
@@ -44,14 +45,15 @@ def compile_sources(
 ) -> tuple[Bytecode, ...]:
     """Return bytecode for every Python source of a prefix that compiles, sorted by path.
 
-    It lies in files in `cache`, or in `shared_cache`, which nothing is written to, for whoever
-    packs it; the prefix stays as it is. The same sources and Python always lead to the same bytes.
-    Raises PackError when a source cannot be read, the
-    environment's Python does not run, or `cache` cannot be written.
+    `records` are conda's, and `files` the paths of all regular files in the prefix, which stays as
+    it is. The bytecode lies in files in `cache`, or in `shared_cache`, which nothing is written to,
+    for whoever packs it. The same sources and Python always lead to the same bytes. Raises
+    PackError when a source cannot be read, the environment's Python does not run, or `cache` cannot
+    be written.
     """
     with ThreadPoolExecutor(1) as pool:  # Python takes its time to start
         asked = pool.submit(interpreter, prefix.path)
-        packages = python_sources(prefix)
+        packages = python_sources(prefix, records, files)
         python = asked.result()
     if python is None:
         return ()
@@ -110,7 +112,7 @@ class _Shelved:
             os.utime(self._path)  # it is in use, for whoever tidies the cache up
         for source in self.sources.keys() & self._entries.keys():
             source_sha256, offset, size, sha256 = self._entries[source]
-            folder, name = posixpath.split(source)
+            folder, _, name = source.rpartition("/")
             if size:
                 yield Bytecode(
                     path=f"{folder}/__pycache__/{name[:-3]}{suffix}",

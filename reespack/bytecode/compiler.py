@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from reespack.errors import PackError
+from reespack.site_packages import python_folders
 from reespack.value import Value
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def interpreter(prefix: Path) -> Interpreter | None:
 
     Raises PackError for one that does not run.
     """
-    folders = (_VERSION.fullmatch(folder.name) for folder in prefix.glob("lib/python3.*"))
+    folders = (_VERSION.fullmatch(folder.name) for folder in python_folders(prefix))
     if not any(found and int(found[1]) >= _FIRST_MINOR for found in folders):
         return None
     if not (prefix / "bin/python").exists():

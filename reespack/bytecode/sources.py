@@ -12,14 +12,15 @@ import csv
 import json
 import os
 import posixpath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reespack.errors import PackError
 from reespack.files import sha256_bytes
+from reespack.site_packages import site_packages
 from reespack.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from reespack.products import Prefix
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Package", "python_sources"]
 
 
+_LIBRARY = "lib/python3."
 _PASSED_OVER = frozenset({"test", "tests", "__pycache__"})
 
 
@@ -43,18 +45,22 @@ class Package(Value):
     records: tuple[str, ...] = ()
 
 
-def python_sources(prefix: Prefix) -> tuple[Package, ...]:
+def python_sources(
+    prefix: Prefix, records: Sequence[Mapping[str, Any]], files: Iterable[str]
+) -> tuple[Package, ...]:
     """Return the packages of a prefix and their sources; raise PackError for an unreadable one.
 
-    Sources are regular files named `*.py` in `lib/python3.*`, but for tests: they may be a third of
-    all, and nobody who starts a program waits for them.
+    `records` are conda's, and `files` the paths of all regular files. Sources are those named
+    `*.py` in `lib/python3.*`, but for tests: they may be a third of all, and nobody who starts a
+    program waits for them.
     """
     try:
-        present = frozenset(_walk(prefix.path))
+        sources = (path for path in files if path.endswith(".py") and path.startswith(_LIBRARY))
+        present = frozenset(filter(_is_source, sources))
         changed = {change.path for change in prefix.changes}
-        condas = list(_conda_packages(prefix.path, changed))
-        records = {path for package in condas for path in package.records}
-        claims = [*condas, *_wheels(prefix.path, present, records)]
+        condas = list(_conda_packages(records, changed))
+        brought = {path for package in condas for path in package.records}
+        claims = [*condas, *_wheels(prefix.path, present, brought)]
     except (OSError, ValueError) as error:
         raise PackError(f"the environment's Python sources cannot be listed: {error}") from error
     open_to_doubt = {change.path for change in prefix.changes if change.by == "postBuild"}
@@ -70,19 +76,8 @@ def python_sources(prefix: Prefix) -> tuple[Package, ...]:
     return (*packages, unclaimed) if unclaimed.sources else tuple(packages)
 
 
-def _walk(root: Path) -> Iterator[str]:
-    """Yield the paths of all Python sources but tests, in no order; in caches there are none."""
-    pending = [f"lib/{folder.name}" for folder in root.glob("lib/python3.*") if folder.is_dir()]
-    while pending:
-        folder = pending.pop()
-        with os.scandir(f"{root}/{folder}") as entries:
-            for entry in entries:
-                name = entry.name
-                if name.endswith(".py"):
-                    if entry.is_file(follow_symlinks=False):
-                        yield f"{folder}/{name}"
-                elif name not in _PASSED_OVER and entry.is_dir(follow_symlinks=False):
-                    pending.append(f"{folder}/{name}")
+def _is_source(path: str) -> bool:
+    return "/" in path[len(_LIBRARY) :] and _PASSED_OVER.isdisjoint(path.split("/"))
 
 
 def _claimed_twice(claims: list[Package]) -> set[str]:
@@ -94,10 +89,11 @@ def _claimed_twice(claims: list[Package]) -> set[str]:
     return twice
 
 
-def _conda_packages(root: Path, changed: Collection[str]) -> Iterator[Package]:
+def _conda_packages(
+    records: Iterable[Mapping[str, Any]], changed: Collection[str]
+) -> Iterator[Package]:
     """Yield what conda's records speak for; a package without a digest is left to `_unclaimed`."""
-    for file in sorted((root / "conda-meta").glob("*.json")):
-        record = json.loads(file.read_bytes())
+    for record in records:
         digest = record.get("sha256") or record.get("md5")
         if not digest:
             continue
@@ -107,11 +103,11 @@ def _conda_packages(root: Path, changed: Collection[str]) -> Iterator[Package]:
         own = [
             path
             for path in record.get("files") or ()
-            if path.startswith("lib/python3.") and path not in gone
+            if path.startswith(_LIBRARY) and path not in gone
         ]
         sources = {path: known.get(path) for path in own if path.endswith(".py")}
-        records = tuple(path for path in own if path.endswith(".dist-info/RECORD"))
-        yield Package(key=digest, sources=sources, records=records)
+        recorded = tuple(path for path in own if path.endswith(".dist-info/RECORD"))
+        yield Package(key=digest, sources=sources, records=recorded)
 
 
 def _wheels(root: Path, present: Collection[str], condas: Collection[str]) -> Iterator[Package]:
@@ -128,7 +124,7 @@ def _wheels(root: Path, present: Collection[str], condas: Collection[str]) -> It
 
 
 def _records(root: Path) -> Iterator[str]:
-    for site in root.glob("lib/python3.*/site-packages"):
+    for site in site_packages(root):
         for name in os.listdir(site):  # noqa: PTH208 - several times as quick as a glob
             path = f"{site.relative_to(root)}/{name}/RECORD"
             if name.endswith(".dist-info") and (root / path).is_file():

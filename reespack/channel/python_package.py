@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REVISION", "python_abi_package", "python_package"]
 
-REVISION = 1  # the build number; a change of what is made here raises it
+REVISION = 2  # the build number; a change of what is made here raises it
 
 # Test suites: a third of the standard library. test.support stays, since others import it.
 _TESTS = re.compile(
@@ -286,6 +286,9 @@ def _additions(interpreter: Interpreter, present: set[str]) -> Iterator[PackageF
     for name in ("python", "python3"):
         if f"bin/{name}" not in present:
             yield PackageFile(path=f"bin/{name}", link=f"python{minor}", read=program)
+    if len(minor) > len("3.9"):
+        # So that old condas find the folder: https://github.com/conda/conda/issues/11423
+        yield PackageFile(path="lib/python3.1", link=f"python{minor}", read=bytes)
     site_packages = f"lib/python{minor}/site-packages/README.txt"
     text = b"This directory exists so that 3rd party packages can be installed here.\n"
     yield PackageFile(path=site_packages, read=lambda: text)

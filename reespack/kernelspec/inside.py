@@ -17,6 +17,7 @@ from reespack.errors import InstallError
 from reespack.kernelspec.activation import write_activation
 from reespack.kernelspec.scripts import PREFIX_MARK, read_script, replace_file, shell_text
 from reespack.products import Kernelspec
+from reespack.site_packages import site_packages
 from reespack.value import Value
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _mine(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _has_ipykernel(prefix: Path) -> bool:
-    return any(prefix.glob("lib/python3*/site-packages/ipykernel_launcher.py"))
+    return any((site / "ipykernel_launcher.py").exists() for site in site_packages(prefix))
 
 
 def _require(found: list[_Found], spec: EnvironmentSpec) -> None:

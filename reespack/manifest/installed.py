@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reespack.errors import PackError
 from reespack.manifest.addresses import public_url
+from reespack.site_packages import site_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,9 +118,10 @@ def _distributions(prefix: Path) -> Iterator[tuple[Path, Distribution]]:
     from importlib.metadata import PathDistribution  # who only reads a manifest needs none of it
 
     for kind in ("dist-info", "egg-info"):
-        for folder in sorted(prefix.glob(f"lib/python3*/site-packages/*.{kind}")):
-            if (folder / "METADATA").is_file() or (folder / "PKG-INFO").is_file():
-                yield folder, PathDistribution(folder)
+        for site in site_packages(prefix):
+            for folder in sorted(site.glob(f"*.{kind}")):
+                if (folder / "METADATA").is_file() or (folder / "PKG-INFO").is_file():
+                    yield folder, PathDistribution(folder)
 
 
 def _same(one: str, other: str) -> bool:

@@ -7,19 +7,20 @@ import functools
 import itertools
 import os
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Literal, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import PLACEHOLDERS
 from reespack.archive.frames import Codec, GzipCodec, ZstdCodec
 from reespack.archive.header import END
 from reespack.archive.listing import Member, format_listing
+from reespack.conda_records import read_records
 from reespack.errors import PackError
 from reespack.files import sha256_bytes, temporary_beside
 from reespack.pack.blocks import Blocks, StaleBytecode, member_bytes
 from reespack.pack.collect import collect, owning_wheel
 from reespack.pack.compressing import compression
-from reespack.pack.conda_meta import read_conda_meta
+from reespack.pack.conda_meta import installed_by
 from reespack.pack.headed import HeadedFile
 from reespack.pack.prefixes import BuildPrefix, PlaceholderTable
 from reespack.products import Archive, PackedFrame
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from reespack.pack.earlier import EarlierFrames
     from reespack.products import Bytecode, Prefix
     from reespack.progress import Progress
+
+    Compile = Callable[[Sequence[dict[str, Any]], Sequence[str]], Sequence[Bytecode]]
 
 __all__ = ["Contents", "bringer", "pack"]
 
@@ -68,29 +71,42 @@ def pack(  # noqa: PLR0913 - the phase's input, its output, and what it is made 
     describe: Callable[[Contents], bytes],
     mtime: int,
     threads: int,
-    bytecode: Callable[[], Sequence[Bytecode]] = tuple,
+    bytecode: Compile = lambda _records, _files: (),
     earlier: EarlierFrames | None = None,
     progress: Progress = QUIET,
 ) -> Archive:
     """Write the archive of a prefix to `target`, whole or not at all.
 
-    Of all bytecode, only what `bytecode` returns goes in; it is called once there is something to
-    compress meanwhile. `describe` returns the manifest, which becomes the first member; `mtime`
-    (seconds since the epoch) is every member's time. Frames that archives in `earlier` have are
-    taken from there, and the bytes are the same; only where it is given are the archive's own
-    frames told, for their digests take time. Raises PackError, and LeftoverPrefixError when the
-    prefix's path stays in a file where it cannot be mended later.
+    Of all bytecode, only what `bytecode` returns goes in. It is given conda's records and the paths
+    of all files, once there is something to compress meanwhile. `describe` returns the manifest,
+    which becomes the first member; `mtime` (seconds since the epoch) is every member's time. Frames
+    that archives in `earlier` have are taken from there, and the bytes are the same; only where it
+    is given are the archive's own frames told, for their digests take time. Raises PackError, and
+    LeftoverPrefixError when the prefix's path stays in a file where it cannot be mended later.
     """
-    installed = read_conda_meta(prefix.path)
+    if not (prefix.path / "conda-meta").is_dir():
+        raise PackError(f"{prefix.path} is no conda environment: it has no conda-meta")
+    records: Sequence[dict[str, Any]] = read_records(prefix.path)
+    installed = installed_by(records)
+
+    found: Sequence[Bytecode] | None = None
+
+    def compiled(files: Sequence[str]) -> Sequence[Bytecode]:
+        nonlocal found, records
+        if found is None:
+            given, records = records, ()  # those of many packages are as large as some blocks
+            found = bytecode(given, files)
+        return found
+
     while True:
-        job = _Job(prefix, installed, bytecode, describe, mtime, threads, progress)
+        job = _Job(prefix, installed, compiled, describe, mtime, threads, progress)
         try:
             if format == "squashfs":
                 return _pack_squashfs(job, target)
             return _pack_tar(job, target, format, earlier)
         except StaleBytecode as stale:
             # Rare: a script changed a package's file when that was installed.
-            bytecode = functools.partial(tuple, stale.fresh)
+            found = stale.fresh
         except OSError as error:
             raise _unwritable(target, error) from error
 
@@ -101,7 +117,7 @@ class _Job:
 
     prefix: Prefix
     installed: Installed
-    bytecode: Callable[[], Sequence[Bytecode]]
+    bytecode: Callable[[Sequence[str]], Sequence[Bytecode]]
     describe: Callable[[Contents], bytes]
     mtime: int
     threads: int
@@ -109,7 +125,7 @@ class _Job:
 
     def collection(self) -> Collection:
         """Look for all that there is to pack."""
-        return collect(self.prefix, self.installed, self.bytecode())
+        return collect(self.prefix, self.installed, self.bytecode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +265,7 @@ class _Reading:
 
 def bringer(prefix: Prefix) -> Callable[[str], str]:
     """Return a function that says in a word or two who brought the file at a path."""
-    return functools.partial(_bringer, prefix, read_conda_meta(prefix.path))
+    return functools.partial(_bringer, prefix, installed_by(read_records(prefix.path)))
 
 
 def _bringer(prefix: Prefix, installed: Installed, path: str) -> str:

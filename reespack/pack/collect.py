@@ -18,6 +18,7 @@ from reespack.files import walk
 from reespack.model import Note
 from reespack.pack.conda_meta import read_variables, rewritten
 from reespack.pack.scripts import scripts
+from reespack.site_packages import site_packages
 from reespack.value import Value
 
 if TYPE_CHECKING:
@@ -54,10 +55,13 @@ class Source(NamedTuple):
 
 
 class _Changes(NamedTuple):
-    """What makes of some files what is packed; `bytecode` says where that of a source lies."""
+    """What makes of some files what is packed.
+
+    `bytecode` says where that of a source lies; it must be known when a file is read.
+    """
 
     installed: Installed
-    bytecode: Mapping[str, str]
+    bytecode: dict[str, str]
 
     def of(self, path: str) -> Callable[[bytes], bytes] | None:
         """Return what is done to the content of a file."""
@@ -75,14 +79,18 @@ class Collection(Value):
     notes: tuple[Note, ...]
 
 
-def collect(prefix: Prefix, installed: Installed, bytecode: Sequence[Bytecode] = ()) -> Collection:
-    """List what is in a prefix, and `bytecode` for it; raise PackError for what cannot be read.
+def collect(
+    prefix: Prefix,
+    installed: Installed,
+    compiled: Callable[[Sequence[str]], Sequence[Bytecode]] = lambda _files: (),
+) -> Collection:
+    """List what is in a prefix, and the bytecode for its files that `compiled` returns.
 
     Left out: what lies in `__pycache__`, FIFOs, sockets and devices (with a note), and what this
-    very program or conda-pack writes anew.
+    very program or conda-pack writes anew. Raises PackError for what cannot be read.
     """
     found = {"bin": Source("bin", "dir"), "share": Source("share", "dir")}
-    changes = _Changes(installed, {one.source: one.path for one in bytecode})
+    changes = _Changes(installed, {})
     notes: list[Note] = []
     roots = (prefix.path.absolute(), prefix.path.resolve())
     try:
@@ -98,7 +106,9 @@ def collect(prefix: Prefix, installed: Installed, bytecode: Sequence[Bytecode] =
     found["share/reespack"] = Source("share/reespack", "dir")
     for path, content in scripts(read_variables(prefix.path)).items():
         found[path] = Source(path, "0755", content=content)
-    for folder in {posixpath.dirname(one.path) for one in bytecode}:
+    bytecode = compiled([path for path, source in found.items() if source.kind == "file"])
+    changes.bytecode.update((one.source, one.path) for one in bytecode)
+    for folder in {one.path.rpartition("/")[0] for one in bytecode}:
         found[folder] = Source(folder, "dir")
     sources = _ordered(found, bytecode, installed)
     return Collection(sources=sources, notes=tuple(notes))
@@ -201,12 +211,12 @@ def _straight(path: str, target: str, root: Path) -> str:
 
 def owning_wheel(prefix: Path, path: str) -> str | None:
     """Return the wheel that installed a file, from the RECORDs; this reads all of them."""
-    for record in sorted(prefix.glob("lib/python*/site-packages/*.dist-info/RECORD")):
-        site = posixpath.relpath(record.parent.parent, prefix)
-        wanted = posixpath.relpath(path, site)
-        text = record.read_text(encoding="utf-8", errors="surrogateescape")
-        if any(row and row[0] == wanted for row in csv.reader(text.splitlines())):
-            return record.parent.name.removesuffix(".dist-info").replace("-", " ")
+    for site in site_packages(prefix):
+        wanted = posixpath.relpath(path, site.relative_to(prefix))
+        for record in sorted(site.glob("*.dist-info/RECORD")):
+            text = record.read_text(encoding="utf-8", errors="surrogateescape")
+            if any(row and row[0] == wanted for row in csv.reader(text.splitlines())):
+                return record.parent.name.removesuffix(".dist-info").replace("-", " ")
     return None
 
 

@@ -12,14 +12,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reespack.errors import PackError
+from reespack.conda_records import parse_record
 from reespack.pack.block import LARGE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["Announced", "Installed", "read_conda_meta", "read_variables", "rewritten"]
+__all__ = ["Announced", "Installed", "installed_by", "read_variables", "rewritten"]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _UNSET = "***unset***"
@@ -56,18 +56,14 @@ class Installed:
     large: Mapping[str, int]
 
 
-def read_conda_meta(prefix: Path) -> Installed:
-    """Read conda-meta/*.json; raise PackError when there is none or one cannot be read."""
-    folder = prefix / "conda-meta"
-    if not folder.is_dir():
-        raise PackError(f"{prefix} is no conda environment: it has no conda-meta")
+def installed_by(records: Iterable[Mapping[str, Any]]) -> Installed:
+    """Return what the packages brought whose records these are."""
     owners: dict[str, str] = {}
     announced: dict[str, Announced] = {}
     twins: dict[str, str] = {}
     large: dict[str, int] = {}
-    for path in sorted(folder.glob("*.json")):
-        record = _load(path.read_bytes(), f"conda-meta/{path.name}")
-        name = str(record.get("name", path.stem))
+    for record in records:
+        name = str(record.get("name", "an unnamed package"))
         owners.update(dict.fromkeys(record.get("files") or (), name))
         for entry in (record.get("paths_data") or {}).get("paths") or ():
             if entry.get("prefix_placeholder"):
@@ -90,10 +86,10 @@ def read_variables(prefix: Path) -> Mapping[str, str]:
     """
     variables: dict[str, str] = {}
     for path in sorted(prefix.glob("etc/conda/env_vars.d/*.json")):
-        variables.update(_load(path.read_bytes(), f"etc/conda/env_vars.d/{path.name}"))
+        variables.update(parse_record(path.read_bytes(), f"etc/conda/env_vars.d/{path.name}"))
     state = prefix / "conda-meta/state"
     if state.is_file():
-        variables.update(_load(state.read_bytes(), "conda-meta/state").get("env_vars") or {})
+        variables.update(parse_record(state.read_bytes(), "conda-meta/state").get("env_vars") or {})
     return {
         name: str(value)
         for name, value in variables.items()
@@ -108,7 +104,7 @@ def rewritten(content: bytes, name: str, bytecode: Mapping[str, str]) -> bytes:
     lists what it compiles itself: whoever removes or updates the package removes that, too, and no
     source is ever passed over for an older one's.
     """
-    record = _load(content, name)
+    record = parse_record(content, name)
     for name_of_path in ("extracted_package_dir", "package_tarball_full_path"):
         if name_of_path in record:
             record[name_of_path] = ""
@@ -140,13 +136,3 @@ def _path_entry(entry: dict[str, Any]) -> dict[str, Any]:
         entry.pop("sha256", None)  # an entry point, with the prefix in its first line
         entry.pop("size_in_bytes", None)
     return entry
-
-
-def _load(content: bytes, name: str) -> dict[str, Any]:
-    try:
-        record = json.loads(content)
-    except ValueError as error:
-        raise PackError(f"{name}: cannot be read: {error}") from error
-    if not isinstance(record, dict):
-        raise PackError(f"{name}: is no package record")
-    return record

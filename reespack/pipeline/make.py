@@ -14,7 +14,7 @@ from reespack.pipeline.plan import stem_of, tell
 from reespack.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from reespack.archive.listing import Member
@@ -115,11 +115,13 @@ def make_in(  # noqa: PLR0913 - what is made, where, and how
     )
     below = plan.cache.below
 
-    def bytecode() -> tuple[Bytecode, ...]:
+    def bytecode(records: Sequence[dict[str, Any]], files: Sequence[str]) -> tuple[Bytecode, ...]:
         # One at a time: two would compile the same, and put their bundles in each other's place.
         with plan.cache.lock("bytecode", progress=plan.progress):
             found = compile_sources(
                 prefix,
+                records,
+                files,
                 cache=plan.cache.bytecode,
                 shared_cache=below / "bytecode" if below else None,
                 threads=settings.threads,

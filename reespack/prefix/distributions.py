@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import hashlib
 import io
@@ -12,6 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 from reespack.files import write_atomic
+from reespack.site_packages import site_packages
 from reespack.value import Value
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ __all__ = [
     "normalized",
     "recorded_digests",
     "replace_direct_url",
-    "site_packages",
 ]
 
 
@@ -64,20 +65,12 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def site_packages(prefix: Path) -> Path | None:
-    """Return the environment's site-packages folder; None without a Python."""
-    found = sorted((prefix / "lib").glob("python3.*/site-packages"))
-    return found[0] if found else None
-
-
 def distributions(prefix: Path) -> Iterator[Distribution]:
     """Yield every distribution in site-packages, sorted by folder."""
-    folder = site_packages(prefix)
-    if folder is None:
-        return
-    for metadata in sorted(folder.iterdir()):
-        if metadata.suffix in {".dist-info", ".egg-info"}:
-            yield Distribution(name=normalized(metadata.stem.split("-")[0]), metadata=metadata)
+    for folder in site_packages(prefix):
+        for metadata in sorted(folder.iterdir()):
+            if metadata.suffix in {".dist-info", ".egg-info"}:
+                yield Distribution(name=normalized(metadata.stem.split("-")[0]), metadata=metadata)
 
 
 def drop_files(distribution: Distribution, *names: str) -> None:
@@ -112,8 +105,9 @@ def recorded_digests(prefix: Path) -> dict[str, str]:
         for path, digest in distribution.rows():
             algorithm, _, value = digest.partition("=")
             if algorithm == "sha256" and value:
-                raw = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
-                found[_in_prefix(distribution, path, prefix)] = raw.hex()
+                with contextlib.suppress(ValueError):  # no digest: whoever wrote it made a mistake
+                    raw = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+                    found[_in_prefix(distribution, path, prefix)] = raw.hex()
     return found
 
 

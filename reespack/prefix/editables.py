@@ -10,14 +10,10 @@ from urllib.parse import unquote, urlsplit
 from reespack.errors import InstallError, PostBuildError
 from reespack.files import write_atomic
 from reespack.model import Note
-from reespack.prefix.distributions import (
-    distributions,
-    drop_foreign_lines,
-    normalized,
-    site_packages,
-)
+from reespack.prefix.distributions import distributions, drop_foreign_lines, normalized
 from reespack.prefix.pip_half import install_wheels, local_wheel, tidy_metadata
 from reespack.products import LockedPip
+from reespack.site_packages import site_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +83,7 @@ def _editables(path: Path) -> Iterator[tuple[str, Path]]:
             folder = Path(unquote(parts.path))
             below = said.get("subdirectory")
             yield distribution.name, folder / below if isinstance(below, str) else folder
-    for link in sorted((site_packages(path) or path).glob("*.egg-link")):
+    for link in _in_site_packages(path, "*.egg-link"):
         first, *rest = link.read_text(encoding="utf-8").splitlines() or [""]
         # The second line leads from the package's folder (perhaps src) to the project's.
         up = rest[0].strip() if rest else "."
@@ -96,14 +92,10 @@ def _editables(path: Path) -> Iterator[tuple[str, Path]]:
 
 def _forget_links(path: Path, name: str, project: Path) -> None:
     """Remove what `setup.py develop` leaves, which uv does not always recognise."""
-    folder = site_packages(path)
-    if folder is None:
-        return
-    for link in folder.glob("*.egg-link"):
+    for link in _in_site_packages(path, "*.egg-link"):
         if normalized(link.stem) == name:
             link.unlink()
-    easy = folder / "easy-install.pth"
-    if easy.is_file():
+    for easy in _in_site_packages(path, "easy-install.pth"):
         lines = easy.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if not Path(line.strip()).is_relative_to(project)]
         if kept:
@@ -113,8 +105,7 @@ def _forget_links(path: Path, name: str, project: Path) -> None:
 
 
 def _lines_that_lead_out(path: Path) -> Iterator[Note]:
-    folder = site_packages(path)
-    for file in sorted(folder.glob("*.pth")) if folder else ():
+    for file in _in_site_packages(path, "*.pth"):
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("/") and not Path(line.strip()).is_relative_to(path):
                 yield Note(
@@ -122,3 +113,7 @@ def _lines_that_lead_out(path: Path) -> Iterator[Note]:
                     "it will not be there where the archive is unpacked",
                     hint="install the package instead of pointing to its folder",
                 )
+
+
+def _in_site_packages(path: Path, pattern: str) -> list[Path]:
+    return [file for folder in site_packages(path) for file in sorted(folder.glob(pattern))]

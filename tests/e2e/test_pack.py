@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import shutil
@@ -72,7 +73,7 @@ def packed(prefix: Prefix, target: Path) -> Archive:
         return json.dumps({"contents": {"tree_digest": contents.tree_digest}}).encode()
 
     # Each time compiled anew: where it comes from must make no difference.
-    bytecode = compile_sources(prefix, cache=target.with_suffix(".bytecode"), threads=2)
+    cache = target.with_suffix(".bytecode")
     return pack(
         prefix,
         target=target,
@@ -80,7 +81,7 @@ def packed(prefix: Prefix, target: Path) -> Archive:
         describe=describe,
         mtime=1_500_000_000,
         threads=2,
-        bytecode=lambda: bytecode,
+        bytecode=functools.partial(compile_sources, prefix, cache=cache, threads=2),
     )
 
 

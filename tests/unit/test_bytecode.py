@@ -14,7 +14,9 @@ import pytest
 
 from reespack.bytecode import compile_sources
 from reespack.bytecode.worker import bytecode
+from reespack.conda_records import read_records
 from reespack.errors import PackError
+from reespack.files import walk
 from reespack.products import Bytecode, FileChange, PlatformLock, Prefix
 
 if TYPE_CHECKING:
@@ -81,7 +83,11 @@ def compiled(
     below: Path | None = None,
 ) -> dict[str, Bytecode]:
     prefix = Prefix(path=root, lock=LOCK, changes=changes)
-    found = compile_sources(prefix, cache=cache, threads=threads, shared_cache=below)
+    records = read_records(root)
+    files = [path for path, entry in walk(root) if entry.is_file(follow_symlinks=False)]
+    found = compile_sources(
+        prefix, records, files, cache=cache, threads=threads, shared_cache=below
+    )
     return {one.source.rpartition("/")[2]: one for one in found}
 
 
@@ -91,6 +97,14 @@ def content(one: Bytecode) -> bytes:
 
 def inodes(cache: Path) -> dict[str, int]:
     return {path.name: path.stat().st_ino for path in cache.rglob("*") if path.is_file()}
+
+
+def test_the_link_for_old_condas_is_no_other_library(root: Path, tmp_path: Path) -> None:
+    (root / "lib/python3.1").symlink_to(LIB.rpartition("/")[2])
+    conda_package(root, "four", {f"{SITE}/four.py": "four = 4\n"})
+    found = compiled(root, tmp_path / "cache")
+    assert sorted(found) == ["__init__.py", "deep.py", "four.py", "one.py", "three.py"]
+    assert all(one.source.startswith(f"{LIB}/") for one in found.values())
 
 
 def test_unchecked_hash_with_a_relative_name(root: Path, tmp_path: Path) -> None:

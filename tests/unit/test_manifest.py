@@ -309,6 +309,12 @@ def test_a_version_that_postbuild_put_in_place_of_the_locks_is_postbuilds(build:
     assert pip["toolz"]["sha256"] is None
 
 
+def test_the_link_for_old_condas_brings_nothing_twice(build: Build) -> None:
+    pip = build.manifest()["pip"]
+    (build.prefix.path / "lib/python3.1").symlink_to("python3.12")
+    assert build.manifest()["pip"] == pip
+
+
 def test_notes_stand_once_and_without_the_build_folder(build: Build) -> None:
     notes = build.manifest()["notes"]
     assert [note["message"] for note in notes] == ["twice", "PREFIX/bin/x is odd"]

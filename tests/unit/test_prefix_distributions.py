@@ -57,6 +57,13 @@ def test_a_prefix_without_python_has_no_distributions(tmp_path: Path) -> None:
     assert list(distributions(tmp_path)) == []
 
 
+def test_the_link_for_old_condas_is_not_where_they_lie(thing: Distribution) -> None:
+    prefix = thing.metadata.parents[3]
+    (prefix / "lib/python3.1").symlink_to("python3.12")
+    assert list(distributions(prefix)) == [thing]
+    assert "lib/python3.12/site-packages/thing/__init__.py" in recorded_digests(prefix)
+
+
 def test_dropped_files_leave_no_line_in_record(thing: Distribution) -> None:
     drop_files(thing, "REQUESTED", "direct_url.json", "never-there")
     assert not (thing.metadata / "REQUESTED").exists()

@@ -49,6 +49,11 @@ def bytecode_of(prefix: Prefix, source: str, content: bytes) -> Bytecode:
     )
 
 
+def given(*bytecode: Bytecode) -> Callable[..., tuple[Bytecode, ...]]:
+    """Return what compiles as `pack` asks for it, with a result that is known."""
+    return lambda _records, _files: bytecode
+
+
 SOURCE = "lib/python3.12/site-packages/mod/sub.py"
 PYC = "lib/python3.12/site-packages/mod/__pycache__/sub.cpython-312.pyc"
 
@@ -63,7 +68,7 @@ def test_bytecode_is_packed_from_where_it_lies_and_belongs_to_the_package(
         bytecode_of(prefix, SOURCE, code),
         bytecode_of(prefix, "lib/python3.12/site-packages/pipped.py", b"other"),
     )
-    archive = pack_it(prefix, tmp_path / "a.tar.zst", bytecode=lambda: bytecode)
+    archive = pack_it(prefix, tmp_path / "a.tar.zst", bytecode=given(*bytecode))
     assert verify(archive.path).ok
     root = unpack(archive.path, tmp_path / "x", threads=2).path
     assert (root / PYC).read_bytes() == code
@@ -91,8 +96,8 @@ def test_no_bytecode_for_a_source_that_becomes_another(
         bytecode_of(prefix, placed, b"placed"),
         missing,
     )
-    expected = pack_it(prefix, tmp_path / "a", format=form, bytecode=lambda: bytecode[:1])
-    archive = pack_it(prefix, tmp_path / "b", format=form, bytecode=lambda: bytecode)
+    expected = pack_it(prefix, tmp_path / "a", format=form, bytecode=given(bytecode[0]))
+    archive = pack_it(prefix, tmp_path / "b", format=form, bytecode=given(*bytecode))
     assert archive.sha256 == expected.sha256
     root = untar(archive.path, tmp_path / "x")
     assert [path.name for path in root.rglob("*.pyc")] == ["sub.cpython-312.pyc"]
@@ -105,7 +110,7 @@ def test_a_bundle_that_was_cut_off(
     one = bytecode_of(prefix, SOURCE, b"code")
     one.file.write_bytes(b"before")
     with pytest.raises(PackError, match="became shorter"):
-        pack_it(prefix, tmp_path / "a.tar.zst", bytecode=lambda: (one,))
+        pack_it(prefix, tmp_path / "a.tar.zst", bytecode=given(one))
 
 
 def test_bytecode_stands_behind_its_source(
@@ -113,7 +118,7 @@ def test_bytecode_stands_behind_its_source(
 ) -> None:
     add_to_package(prefix, SOURCE, b"answer = 42\n")
     one = bytecode_of(prefix, SOURCE, b"code")
-    archive = pack_it(prefix, tmp_path / "a.tar.gz", format="tar.gz", bytecode=lambda: (one,))
+    archive = pack_it(prefix, tmp_path / "a.tar.gz", format="tar.gz", bytecode=given(one))
     with tarfile.open(archive.path) as tar:
         names = tar.getnames()
     assert names[names.index(SOURCE) + 1] == PYC
