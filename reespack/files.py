@@ -48,8 +48,16 @@ def sha256_file(path: Path) -> str:
 
 
 def current_umask() -> int:
-    """Return this process's umask; there is no way to read it without setting it."""
-    mask = os.umask(0o077)
+    """Return this process's umask.
+
+    Linux tells it (proc(5), since 4.7). Elsewhere it must be set to be read, and what other threads
+    make at that very moment gets the one that was set.
+    """
+    with contextlib.suppress(OSError), open("/proc/self/status", "rb") as status:  # noqa: PTH123
+        for line in status:
+            if line.startswith(b"Umask:"):
+                return int(line.split()[1], 8)
+    mask = os.umask(0o022)
     os.umask(mask)
     return mask
 

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import NoReturn
 
-from reespack.files import remove_tree, replace_folder
+import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from reespack.files import current_umask, remove_tree, replace_folder
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell it")
+def test_the_umask_is_read_without_other_threads_getting_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(mask: int) -> NoReturn:
+        pytest.fail(f"the umask was set to {mask:o}")
+
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "umask", fail)
+            assert current_umask() == 0o027
+    finally:
+        os.umask(before)
 
 
 def test_a_folder_that_is_still_written_to_is_removed(tmp_path: Path) -> None:
