@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 from reespack.errors import PackError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 __all__ = ["parse_record", "read_records"]
 
 
-def read_records(prefix: Path) -> list[dict[str, Any]]:
-    """Return all records, by the names of their files; raise PackError for an unreadable one."""
+def read_records(prefix: Path, *, required: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """Return all records, by the names of their files.
+
+    Raises PackError for one that is unreadable, or has not all of the `required` fields.
+    """
     records = []
     for file in sorted((prefix / "conda-meta").glob("*.json")):
         name = f"conda-meta/{file.name}"
@@ -25,7 +29,10 @@ def read_records(prefix: Path) -> list[dict[str, Any]]:
             content = file.read_bytes()
         except OSError as error:
             raise PackError(f"{name} cannot be read: {error.strerror}") from error
-        records.append(parse_record(content, name))
+        record = parse_record(content, name)
+        if missing := [field for field in required if field not in record]:
+            raise PackError(f"{name} cannot be read: it has no {missing[0]}")
+        records.append(record)
     return records
 
 

@@ -286,7 +286,7 @@ def _additions(interpreter: Interpreter, present: set[str]) -> Iterator[PackageF
     for name in ("python", "python3"):
         if f"bin/{name}" not in present:
             yield PackageFile(path=f"bin/{name}", link=f"python{minor}", read=program)
-    if len(minor) > len("3.9"):
+    if int(minor.partition(".")[2]) >= 10:  # noqa: PLR2004 - 3.10
         # So that old condas find the folder: https://github.com/conda/conda/issues/11423
         yield PackageFile(path="lib/python3.1", link=f"python{minor}", read=bytes)
     site_packages = f"lib/python{minor}/site-packages/README.txt"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from reespack.conda_records import read_records
 from reespack.manifest.addresses import public_url
-from reespack.manifest.installed import conda_packages, pip_packages, read_records
+from reespack.manifest.installed import conda_packages, pip_packages
 from reespack.manifest.reading import FORMAT_VERSION
 from reespack.version import VERSION
 
@@ -82,7 +83,7 @@ def make_manifest(  # noqa: PLR0913 - it sums up everything that the pipeline kn
     The packages are those that are installed in `prefix`, whoever put them there.
     """
     notes = (*detection.notes, *spec.notes, *lock.notes, *prefix.notes, *contents.notes)
-    records = read_records(prefix.path)
+    records = read_records(prefix.path, required=("name", "version", "build"))
     places = {str(prefix.path): "PREFIX", str(detection.repository.root): "."}
     return {
         "$schema": SCHEMA_ID,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from reespack.errors import PackError
 from reespack.manifest.addresses import public_url
 from reespack.site_packages import site_packages
 
@@ -20,15 +19,10 @@ if TYPE_CHECKING:
 
     from reespack.products import LockedPip, Prefix
 
-__all__ = ["conda_packages", "pip_packages", "read_records"]
+__all__ = ["conda_packages", "pip_packages"]
 
 _PACKAGE_PARTS = 3
 """Of a local channel's package, `channel/subdir/file` is shown."""
-
-
-def read_records(prefix: Path) -> list[dict[str, Any]]:
-    """Return the records in conda-meta; raise PackError when one cannot be read."""
-    return [_record(path) for path in sorted((prefix / "conda-meta").glob("*.json"))]
 
 
 def conda_packages(prefix: Prefix, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -92,14 +86,6 @@ def pip_packages(prefix: Prefix, records: Sequence[dict[str, Any]]) -> list[dict
 
 
 # --- conda -------------------------------------------------------------------------------------
-
-
-def _record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_bytes())
-        return {**record, **{name: record[name] for name in ("name", "version", "build")}}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PackError(f"conda-meta/{path.name} cannot be read: {error}") from error
 
 
 def _channel(record: dict[str, Any]) -> str | None:

@@ -176,7 +176,6 @@ def test_no_test_suite_and_no_bytecode_travels(prefix: Path) -> None:
     assert others == [f"lib/python{MINOR}/site-packages/README.txt"]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 10), reason="only later ones have it")
 def test_old_condas_find_the_library_as_with_conda_forges_python(prefix: Path) -> None:
     assert (prefix / "lib/python3.1").readlink() == Path(f"python{MINOR}")
 
