@@ -152,11 +152,20 @@ def replace_folder(source: Path, target: Path) -> None:
 
 
 def _open_folders(path: Path) -> None:
-    path.chmod(stat.S_IRWXU)
+    """Let the owner into all folders of a tree, where that can be; links are not followed."""
+    _open_folder(path)
     for folder, below, _ in os.walk(path):
         for name in below:
-            if not Path(folder, name).is_symlink():  # what it leads to is not ours
-                Path(folder, name).chmod(stat.S_IRWXU)
+            _open_folder(Path(folder, name))
+
+
+def _open_folder(folder: Path) -> None:
+    # Where nothing is to be changed nothing is written: on a btrfs with a quota that is used up,
+    # a change of mode is refused, and removing is not.
+    with contextlib.suppress(OSError):  # whoever removes the folder is told
+        mode = folder.lstat().st_mode
+        if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+            folder.chmod(stat.S_IRWXU)
 
 
 def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

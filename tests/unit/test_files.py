@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,29 @@ def test_a_folder_that_is_still_written_to_is_removed(tmp_path: Path) -> None:
     remove_tree(folder)
     stop.set()
     writer.join()
+    remove_tree(folder)
+    assert not folder.exists()
+
+
+def test_a_folder_that_is_still_written_to_is_removed_where_a_quota_is_used_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Btrfs refuses changes of modes then, and such as change nothing; it removes all the same."""
+    folder = tmp_path / "build"
+    (folder / "deep").mkdir(parents=True)
+    late = [folder / "late"]
+    remove = os.rmdir
+
+    def remove_late(path: str, *, dir_fd: int | None = None) -> None:
+        if late:
+            late.pop().write_text("")  # somebody was quicker
+        remove(path, dir_fd=dir_fd)
+
+    def refuse(path: Path, mode: int) -> NoReturn:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), str(path))
+
+    monkeypatch.setattr(os, "rmdir", remove_late)
+    monkeypatch.setattr(Path, "chmod", refuse)
     remove_tree(folder)
     assert not folder.exists()
 
