@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import errno
 import gc
+import importlib
 import os
 import signal
 import sys
@@ -25,6 +26,9 @@ TRACEBACK_VARIABLE = "REESPACK_TRACEBACK"
 
 COLLECT = (100_000, 50)
 """How rarely cycles are looked for: a command makes a lot at once, and little garbage in cycles."""
+
+_WITHOUT_TYPER = frozenset({"build", "detect", "unpack"})
+"""Commands that need no typer for plain words. Module and function have the command's name."""
 
 _ROOM = "make room, or set REESPACK_CACHE and --output to other disks"
 _RIGHTS = "choose folders that you can write to with REESPACK_CACHE and --output"
@@ -78,19 +82,11 @@ def _run(words: Sequence[str]) -> int:
         from reespack.cli.singleuser import singleuser
 
         singleuser(words[1:])
-    if words[:1] == ["unpack"]:
-        from reespack.cli import unpack
-
-        options = unpack.plain_words(words[1:])
+    if words and words[0] in _WITHOUT_TYPER:
+        module = importlib.import_module(f"reespack.cli.{words[0]}")
+        options = module.plain_words(words[1:])
         if options is not None:
-            unpack.unpack(**options)
-            return 0
-    if words[:1] == ["build"]:
-        from reespack.cli import build
-
-        options = build.plain_words(words[1:])
-        if options is not None:
-            build.build(**options)
+            getattr(module, words[0])(**options)
             return 0
     import typer
 

@@ -37,7 +37,9 @@ class _Command(NamedTuple):
 
 
 _COMMANDS = (
-    _Command("detect", "detect", "detect", "Say what each file means, and what comes of it."),
+    _Command(
+        "detect", "detect_options", "detect", "Say what each file means, and what comes of it."
+    ),
     _Command("lock", "lock", "lock", "Pin every package, in a conda-lock file."),
     _Command(
         "build", "build_options", "build", "Build the environment and pack it into one archive."

@@ -1,66 +1,69 @@
-"""`reespack detect`: a verdict for every file, and the environment that they ask for."""
+"""`reespack detect`: a verdict for every file, and the environment that they ask for.
+
+It is what one asks again and again while a repository's files are written, so plain words do
+without typer (see `reespack.cli.plain`). `reespack.cli.detect_options` is what typer is told.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from reespack.cli.console import make_console, write_document, write_out
-from reespack.cli.options import (  # noqa: TC001 - typer reads them at run time
-    AllowEmpty,
-    Apt,
-    AptTable,
-    Channels,
-    DefaultPython,
-    Json,
-    Offline,
-    Quiet,
-    Ref,
-    Source,
-    Subdir,
-    Traceback,
-    Verbose,
-    With,
-)
+from reespack.cli.plain import FLAGS, Words, understood
 from reespack.cli.request import make_request
 from reespack.cli.terminal import Style, columns, style_of, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from reespack.model import Detection, EnvironmentSpec, Note
 
-__all__ = ["detect"]
+__all__ = ["detect", "plain_words"]
 
 _VERDICTS = {"used": "green", "ignored": "yellow", "refused": "red"}
 _SHORT = 12
 """Digits of a commit that are shown."""
 
+_WORDS = Words(
+    arguments={"source": str},
+    flags={**FLAGS, "--allow-empty": "allow_empty", "--offline": "offline"},
+    options={
+        "--platform": ("platform", str),
+        "--ref": ("ref", str),
+        "--subdir": ("subdir", str),
+        "-p": ("platform", str),
+    },
+)
+
+
+def plain_words(words: Sequence[str]) -> dict[str, Any] | None:
+    """Return the arguments for `detect` that typer would make of `words`; None if it is to tell."""
+    return understood(words, _WORDS)
+
 
 def detect(  # noqa: PLR0913 - each is an option
-    source: Source,
+    source: str,
     *,
-    ref: Ref = None,
-    subdir: Subdir = None,
-    platform: Annotated[
-        str | None,
-        typer.Option("--platform", "-p", metavar="PLATFORM", help="A conda platform. [this one]"),
-    ] = None,
-    channels: Channels = None,
-    extras: With = None,
-    apt: Apt = None,
-    apt_table: AptTable = None,
-    default_python: DefaultPython = None,
-    allow_empty: AllowEmpty = False,
-    offline: Offline = False,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
-    _traceback: Traceback = False,
+    ref: str | None = None,
+    subdir: str | None = None,
+    platform: str | None = None,
+    channels: Sequence[str] | None = None,
+    extras: Sequence[str] | None = None,
+    apt: str | None = None,
+    apt_table: Path | None = None,
+    default_python: str | None = None,
+    allow_empty: bool = False,
+    offline: bool = False,
+    json: bool = False,
+    verbose: bool = False,
+    quiet: bool = False,
 ) -> None:
-    """Say what each file of a repository means, and what environment comes of it."""
+    """Write what each file of a repository means, and what environment comes of it, to stdout.
+
+    Raises what is wrong with the files, after the table that says of each file why.
+    """
     from reespack import pipeline
     from reespack.config import load_settings
     from reespack.errors import ReespackError

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from reespack.cli import build, unpack
+from reespack.cli import build, detect, unpack
 from reespack.cli.app import make_app
 
 PLAIN = {
@@ -37,6 +37,12 @@ PLAIN = {
         "r --allow-empty --offline --locked",
         "r --update-lock --check-reproducible --self-extracting -q -v",
         "-- -r",
+    ],
+    "detect": [
+        "r",
+        "r -p linux-64 --platform osx-arm64",
+        "--json -q -v r --ref main --subdir s",
+        "r --allow-empty --offline",
     ],
 }
 OTHER = {
@@ -70,8 +76,9 @@ OTHER = {
         "r --help",
         "r --lock",
     ],
+    "detect": ["", "r s", "r -p", "r -plinux-64", "r --channel c", "r --apt warn", "r --help"],
 }
-MODULES = {"unpack": unpack, "build": build}
+MODULES = {"unpack": unpack, "build": build, "detect": detect}
 
 
 def each(texts: dict[str, list[str]]) -> list[tuple[str, str]]:
@@ -88,22 +95,31 @@ def test_they_mean_what_typer_makes_of_them(
     assert asked_by_typer(command, text, monkeypatch) == [expected]
 
 
-def test_typer_hands_on_all_other_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (
-        "r --channel c --channel-alias a=b --with server --apt warn --apt-table t"
-        " --default-python 3.11 --timeout 3"
-    )
-    expected = defaults("build") | {
+@pytest.mark.parametrize(
+    ("command", "more", "values"),
+    [
+        ("detect", "", {}),
+        (
+            "build",
+            " --channel-alias a=b --timeout 3",
+            {"channel_alias": ["a=b"], "timeout": 3.0},
+        ),
+    ],
+)
+def test_typer_hands_on_all_other_options(
+    command: str, more: str, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "r --channel c --with server --apt warn --apt-table t --default-python 3.11"
+    others = {
         "source": "r",
         "channels": ["c"],
-        "channel_alias": ["a=b"],
         "extras": ["server"],
         "apt": "warn",
         "apt_table": Path("t"),
         "default_python": "3.11",
-        "timeout": 3.0,
     }
-    assert asked_by_typer("build", text, monkeypatch) == [expected]
+    expected = defaults(command) | others | values
+    assert asked_by_typer(command, text + more, monkeypatch) == [expected]
 
 
 @pytest.mark.parametrize(("command", "text"), each(OTHER))
@@ -135,7 +151,12 @@ def defaults(command: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("words", "code"), [(["unpack", "none.tar.zst", "x"], 70), (["build", "none"], 10)]
+    ("words", "code"),
+    [
+        (["unpack", "none.tar.zst", "x"], 70),
+        (["build", "none"], 10),
+        (["detect", "none"], 10),
+    ],
 )
 def test_typer_is_not_imported(words: list[str], code: int, tmp_path: Path) -> None:
     program = """\
