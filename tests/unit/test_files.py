@@ -72,7 +72,7 @@ def test_a_folder_that_is_still_written_to_is_removed_where_a_quota_is_used_up(
             late.pop().write_text("")  # somebody was quicker
         remove(path, dir_fd=dir_fd)
 
-    def refuse(path: Path, mode: int) -> NoReturn:
+    def refuse(path: Path, _: int) -> NoReturn:
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), str(path))
 
     monkeypatch.setattr(os, "rmdir", remove_late)
