@@ -39,13 +39,13 @@ __all__ = [
 
 ZSTD_LEVEL = 3
 _TEXT = {"hash_log": 16, "chain_log": 14}
-_BINARY = {"hash_log": 18, "chain_log": 17}
+_BINARY = {"hash_log": 18, "chain_log": 16}
 """Tables for long and for short matches, the logarithms of their numbers of entries. Larger ones
 make libraries smaller, and hardly text; and they are slower, the more so where a core's own cache
 is small."""
 
 _ZSTD = {"window_log": 23, "write_checksum": True}
-"""A window as large as a frame."""
+"""A window as large as most frames."""
 
 GZIP_LEVEL = 6
 LARGEST = 1 << 28

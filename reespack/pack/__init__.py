@@ -17,12 +17,14 @@ from reespack.archive.listing import Member, format_listing
 from reespack.conda_records import read_records
 from reespack.errors import PackError
 from reespack.files import sha256_bytes, temporary_beside
+from reespack.pack.block import Rooms
 from reespack.pack.blocks import Blocks, StaleBytecode, member_bytes
 from reespack.pack.collect import collect, owning_wheel
 from reespack.pack.compressing import compression
 from reespack.pack.conda_meta import installed_by
 from reespack.pack.headed import HeadedFile
 from reespack.pack.prefixes import BuildPrefix, PlaceholderTable
+from reespack.pack.scans import Scans
 from reespack.products import Archive, PackedFrame
 from reespack.progress import QUIET
 from reespack.value import Value
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from reespack.pack.collect import Collection
     from reespack.pack.conda_meta import Installed
     from reespack.pack.earlier import EarlierFrames
+    from reespack.pack.scans import Submit
     from reespack.products import Bytecode, Prefix
     from reespack.progress import Progress
 
@@ -142,10 +145,12 @@ def _pack_tar(
 ) -> Archive:
     codec: Codec = ZstdCodec() if form == "tar.zst" else GzipCodec()
     make = functools.partial(_frame, codec, earlier)
-    reading = _Reading(job, seed=f"{codec.identity} {job.mtime}".encode())
-    with compression(make, reading.blocks.rooms, job.threads) as work:
+    rooms = Rooms()
+    with compression(make, rooms, job.threads) as work:
+        seed = f"{codec.identity} {job.mtime}".encode()
+        reading = _Reading(job, rooms, seed=seed, submit=work.submit)
         # There is something to compress while all the rest is looked for.
-        work.begin(reading.blocks.begin())
+        reading.blocks.begin(work.begin)
         collection = job.collection()
         room = _head_room(collection)
         body: list[_Frame] = []
@@ -219,12 +224,13 @@ def _pack_squashfs(job: _Job, target: Path) -> Archive:
     from reespack.pack.squashfs import make_squashfs
 
     def write(file: IO[bytes]) -> Contents:
-        reading = _Reading(job)
+        rooms = Rooms()
+        reading = _Reading(job, rooms)
 
         def write_all(blocks: Iterable[Block | Part]) -> None:
             for block in blocks:
                 file.write(block.content())
-                reading.blocks.rooms.recycle(block)
+                rooms.recycle(block)
 
         head = reading.read(job.collection(), write_all)
         file.write(head.manifest + head.lists + END)
@@ -235,13 +241,21 @@ def _pack_squashfs(job: _Job, target: Path) -> Archive:
 
 
 class _Reading:
-    """The blocks of a job, and what they find; `seed` is what their keys depend on, too."""
+    """The blocks of a job, and what they find; `seed` is what their keys depend on, too.
 
-    def __init__(self, job: _Job, *, seed: bytes = b"") -> None:
+    `submit` has large files looked through ahead (see Scans).
+    """
+
+    def __init__(
+        self, job: _Job, rooms: Rooms, *, seed: bytes = b"", submit: Submit | None = None
+    ) -> None:
         self._job = job
         self._table = PlaceholderTable()
+        prefix = BuildPrefix(job.prefix.path, self._table)
         self.blocks = Blocks(
-            prefix=BuildPrefix(job.prefix.path, self._table),
+            prefix=prefix,
+            scans=Scans(prefix, submit),
+            rooms=rooms,
             installed=job.installed,
             mtime=job.mtime,
             seed=seed,

@@ -17,7 +17,7 @@ from reespack.errors import PackError
 if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
-__all__ = ["LARGE", "MOST", "Block", "LargeFile", "Part", "Piece", "Rooms"]
+__all__ = ["LARGE", "MOST", "PART", "Block", "LargeFile", "Part", "Piece", "Rooms"]
 
 LARGE = FRAME_SIZE // 2
 """From this many bytes on a file has frames of its own."""
@@ -25,7 +25,10 @@ LARGE = FRAME_SIZE // 2
 MOST = FRAME_SIZE + LARGE
 """Bytes in a block behind which another file that is not large finds room."""
 
-_ROOM = MOST + LARGE + 16 * BLOCK
+PART = 2 * FRAME_SIZE
+"""Bytes of a large file in one frame: it is the smaller the more of the file is in it."""
+
+_ROOM = max(MOST + LARGE, PART) + 16 * BLOCK
 _ZEROS = bytes(BLOCK)
 
 

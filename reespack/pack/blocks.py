@@ -9,10 +9,10 @@ a few kilobytes.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import os
-import stat
 import zlib
 from collections import deque
 from dataclasses import dataclass, field
@@ -23,12 +23,13 @@ from reespack.archive.header import header, header_size, padding
 from reespack.archive.listing import Member, format_listing
 from reespack.errors import LeftoverPrefixError, PackError
 from reespack.files import sha256_bytes
-from reespack.pack.block import LARGE, MOST, Block, LargeFile, Part, Rooms
+from reespack.pack.block import LARGE, MOST, PART, Block, LargeFile, Part, Rooms
 from reespack.pack.collect import Source, is_library
 from reespack.pack.prefixes import Leftover
+from reespack.pack.scans import Scans, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from reespack.pack.conda_meta import Installed
     from reespack.pack.prefixes import BuildPrefix
@@ -43,6 +44,12 @@ the sooner there is one, the sooner somebody compresses."""
 BEGUN = 64 << 20
 LEFT = 192 << 20
 """Bytes of large files to begin with, at most, and to leave for the end."""
+
+_AT_A_TIME = 2
+"""Large files that are looked through at once, before anything is compressed."""
+
+_SOON = 4
+"""Large files that are looked through ahead of their turn."""
 
 _CUTS = 64
 """One in so many paths lets a block end before it is full."""
@@ -79,6 +86,7 @@ class Blocks:
     mtime: int
     seed: bytes
     owner: Callable[[str], str]
+    scans: Scans
     rooms: Rooms = field(default_factory=Rooms)
     members: list[Member] = field(default_factory=list)
     listing: list[bytes] = field(default_factory=list)
@@ -88,25 +96,37 @@ class Blocks:
     _block: Block = field(default_factory=Block)
     _compiled: list[Bytecode] = field(default_factory=list)
     _waiting: deque[tuple[Source, int]] = field(default_factory=deque)
+    _unbegun: deque[Source] = field(default_factory=deque)
     _large: int = 0
     _added: int = 0
     _reading: str = ""
     _advance: Callable[[int], object] = field(default=lambda _: None)
-    _known: dict[str, Member] = field(default_factory=dict)
 
-    def begin(self) -> Iterator[Part]:
-        """Yield what `of` will yield again behind the folders: some of the large files.
+    def begin(self, work: Callable[[Iterable[Part]], None]) -> None:
+        """Have `work` called with some large files that `of` will yield, until that is called.
 
         So they can be in work before anybody knows what else there is. What is no large file, or
-        has the prefix in it, is passed over.
+        has the prefix in it, is passed over. `work` is called by any thread.
         """
-        for path in self._first:
-            file = os.path.join(self.prefix.path, path)  # noqa: PTH118 - names are strings here
-            with contextlib.suppress(OSError, PackError):  # whoever needs it will say what is wrong
-                member = self._clean(Source(path, "file", file))
-                if member and member.size >= LARGE:
-                    yield from self._parts(member, LargeFile(file))
-                    self._known[path] = member
+        size = 0
+        for path in dict.fromkeys([*reversed(self._first), *self.installed.large]):
+            if size < LEFT:
+                size += self.installed.large[path]
+                file = os.path.join(self.prefix.path, path)  # noqa: PTH118 - names are strings here
+                self._unbegun.append(Source(path, "file", file))
+        for _ in range(_AT_A_TIME):
+            self._begin_next(work)
+
+    def _begin_next(
+        self, work: Callable[[Iterable[Part]], None], member: Member | None = None, file: str = ""
+    ) -> None:
+        """Begin with a file that has been looked through, and then have another one be."""
+        if member is not None and member.size >= LARGE:
+            work(self._parts(member, LargeFile(file)))
+        with contextlib.suppress(IndexError):
+            source = self._unbegun.popleft()
+            then = functools.partial(self._begin_next, work, file=source.file)
+            self.scans.begin(source, then)
 
     @property
     def _first(self) -> dict[str, int]:
@@ -128,6 +148,7 @@ class Blocks:
         StaleBytecode when a source is not the one that its bytecode was compiled from.
         """
         self._advance = advance
+        self._unbegun.clear()
         try:
             yield from self._read(sources)
         except OSError as error:
@@ -192,13 +213,19 @@ class Blocks:
         self._waiting.append((source, size))
         self._large += size
 
+    def _look_ahead(self) -> None:
+        """Have large files looked through whose turn is soon."""
+        for source, _ in itertools.islice(self._waiting, _SOON):
+            self.scans.begin(source)
+
     def _add_large(self, due: int) -> Iterator[Block | Part]:
         """Add those files that have waited longest, until `due` bytes of them have been added."""
         while self._waiting and self._added < due:
             source, size = self._waiting.popleft()
             self._added += size
             self._reading = source.path
-            member = self._known.get(source.path) or self._clean(source)
+            self._look_ahead()
+            member = self.scans.member(source)
             if member is None:
                 yield from self._add_changed(source)
             else:
@@ -272,7 +299,7 @@ class Blocks:
         if self.prefix.stands_in(content, 0, size) or self._through_env(source):
             return False
         digest = hashlib.sha256(content).hexdigest()
-        self._head(Member(source.path, _kind(status), size, digest))
+        self._head(Member(source.path, kind_of(status), size, digest))
         block.length = end
         block.pad(size)
         return True
@@ -323,51 +350,20 @@ class Blocks:
             yield from self._add_parts(compiled, source.file, one.offset)
             return
         clean = not source.change and not self._through_env(source)
-        member = self._clean(source) if clean else None
+        member = self.scans.member(source) if clean else None
         if member is None:
             yield from self._add_changed(source)
         elif member.size < LARGE:
             yield from self._add_parts(member, source.file)
         else:
-            self._known[source.path] = member
             self._wait(source, member.size)
 
     def _add_changed(self, source: Source) -> Iterator[Block]:
         """Add a file that has the prefix in it, or is rewritten."""
         with open(source.file, "rb", buffering=0) as file:  # noqa: PTH123 - names are strings here
-            known = source._replace(kind=_kind(os.fstat(file.fileno())))
+            known = source._replace(kind=kind_of(os.fstat(file.fileno())))
             content = file.readall()
         yield from self._add_content(known, self._replaced(source, content))
-
-    def _clean(self, source: Source) -> Member | None:
-        """Read a file, and return its member; None when the prefix stands in it."""
-        handle = os.open(source.file, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            kind = _kind(os.fstat(handle))
-            whole = self._scan(handle)
-        finally:
-            os.close(handle)
-        return Member(source.path, kind, *whole) if whole else None
-
-    def _scan(self, handle: int) -> tuple[int, str] | None:
-        """Return the size and sha256 of a file; None when the prefix stands in it.
-
-        It is looked for in pieces that overlap by its length.
-        """
-        overlap = max(map(len, self.prefix.needles)) * 3
-        buffer = bytearray(1 << 20)
-        kept = size = 0
-        digest = hashlib.sha256()
-        with memoryview(buffer) as view:
-            while count := os.readv(handle, [view[kept:]]):
-                end = kept + count
-                if self.prefix.stands_in(buffer, 0, end):
-                    return None
-                digest.update(view[kept:end])
-                size += count
-                kept = min(overlap, end)
-                view[:kept] = bytes(view[end - kept : end])
-        return size, digest.hexdigest()
 
     def _replaced(self, source: Source, content: bytes) -> bytes:
         if source.change:
@@ -430,7 +426,7 @@ class Blocks:
         before = header(member, self.mtime)
         done = 0
         while before or done < member.size:
-            size = min(FRAME_SIZE - len(before), member.size - done)
+            size = min(PART - len(before), member.size - done)
             key = self._key(lines, f"{done}\t{size}")
             after = padding(member.size) if done + size == member.size else 0
             yield _Cut(key, before, done, size, after)
@@ -446,11 +442,6 @@ class Blocks:
             hint="remove the file in postBuild, or have its program keep relative paths",
             detail="\n".join(lines),
         )
-
-
-def _kind(status: os.stat_result) -> str:
-    """Return a file's kind, as in the listing."""
-    return "0755" if status.st_mode & stat.S_IXUSR else "0644"
 
 
 def member_bytes(member: Member, content: bytes, mtime: int) -> bytes:

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["Compression", "compression"]
 
 Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 MOST_THREADS = 8
 """One thread reads, and keeps no more than a few busy; with 16 a large build took over 400 MB."""
 
-_WAITING = 3
+_WAITING = 6
 """Blocks that wait for a thread, so that none waits for the reader, and the end is not lonely."""
 
 _MOST_PARTS = 64
@@ -46,8 +47,15 @@ class Compression(Generic[Made]):
         self._pending: deque[tuple[Future[Made], Block | Part]] = deque()
         self._begun: dict[str, tuple[Future[Made], Block | Part]] = {}
 
+    def submit(self, function: Callable[[], Result]) -> Future[Result]:
+        """Have one of the threads call a function that compresses nothing."""
+        return self._pool.submit(function)
+
     def begin(self, parts: Iterable[Part]) -> None:
-        """Begin with something that will come later; the keys tell what it is."""
+        """Begin with something that will come later; the keys tell what it is.
+
+        May be called by any thread.
+        """
         for part in parts:
             self._begun[part.key] = self._submitted(part)
 
@@ -62,7 +70,7 @@ class Compression(Generic[Made]):
             while self._are_enough():
                 yield self._pending.popleft()[0].result()
             yield from self.ready()
-        for future, _ in self._begun.values():  # what turned out to be nothing that is packed
+        for future, _ in list(self._begun.values()):  # what turned out to be nothing that is packed
             if not future.cancel():
                 future.exception()
         for _, block in self._pending:
