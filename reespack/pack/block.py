@@ -122,24 +122,39 @@ class LargeFile:
 
 
 class Rooms:
-    """Blocks that nobody uses, so that few are ever made; for any thread."""
+    """Blocks that nobody uses, so that few are ever made; for any thread.
+
+    Those that were parts of large files are kept apart: they have used more memory, and there are
+    never more of them than threads.
+    """
 
     def __init__(self) -> None:
         self._spare: list[Block] = []
+        self._spare_for_parts: list[Block] = []
 
     def take(self) -> Block:
         """Return an empty block."""
-        try:
-            return self._spare.pop()
-        except IndexError:
-            return Block()
+        return _taken(self._spare)
+
+    def take_for_part(self) -> Block:
+        """Return one for a part of a large file."""
+        return _taken(self._spare_for_parts)
 
     def recycle(self, used: Block | Part) -> None:
         """Take back a block, or that which a part was read into."""
-        block = used if isinstance(used, Block) else used.room
-        if block is not None:
-            block.clear()
-            self._spare.append(block)
+        if isinstance(used, Block):
+            used.clear()
+            self._spare.append(used)
+        elif used.room is not None:
+            used.room.clear()
+            self._spare_for_parts.append(used.room)
+
+
+def _taken(spare: list[Block]) -> Block:
+    try:
+        return spare.pop()
+    except IndexError:
+        return Block()
 
 
 class Part:
@@ -169,7 +184,7 @@ class Part:
 
     def content(self) -> memoryview:
         """Read it, and return it; raise PackError when it is not there."""
-        self.room = room = self._rooms.take()
+        self.room = room = self._rooms.take_for_part()
         room.append(self._before)
         end = room.length + self._size
         try:

@@ -108,12 +108,9 @@ class Blocks:
         So they can be in work before anybody knows what else there is. What is no large file, or
         has the prefix in it, is passed over. `work` is called by any thread.
         """
-        size = 0
-        for path in dict.fromkeys([*reversed(self._first), *self.installed.large]):
-            if size < LEFT:
-                size += self.installed.large[path]
-                file = os.path.join(self.prefix.path, path)  # noqa: PTH118 - names are strings here
-                self._unbegun.append(Source(path, "file", file))
+        for path in reversed(self._first):
+            file = os.path.join(self.prefix.path, path)  # noqa: PTH118 - names are strings here
+            self._unbegun.append(Source(path, "file", file))
         for _ in range(_AT_A_TIME):
             self._begin_next(work)
 

@@ -20,8 +20,10 @@ Result = TypeVar("Result")
 MOST_THREADS = 8
 """One thread reads, and keeps no more than a few busy; with 16 a large build took over 400 MB."""
 
-_WAITING = 6
-"""Blocks that wait for a thread, so that none waits for the reader, and the end is not lonely."""
+_WAITING = 24 << 20
+_WORKED_ON = 16 << 20
+"""Bytes of blocks that wait for a thread, so that none waits for the reader, and the end is not
+lonely; and those that each thread is at work on."""
 
 _MOST_PARTS = 64
 """Parts of large files that wait for a thread: each may keep a file open."""
@@ -95,10 +97,10 @@ class Compression(Generic[Made]):
         return made
 
     def _are_enough(self) -> bool:
-        """Say whether as many blocks wait as may."""
-        waiting = [block.in_memory for future, block in self._pending if not future.done()]
-        blocks = sum(waiting)
-        return blocks > self._ahead or len(waiting) - blocks > _MOST_PARTS
+        """Say whether as much waits as may."""
+        waiting = [block for future, block in self._pending if not future.done()]
+        blocks = [block.length for block in waiting if block.in_memory]
+        return sum(blocks) > self._ahead or len(waiting) - len(blocks) > _MOST_PARTS
 
 
 @contextlib.contextmanager
@@ -112,6 +114,6 @@ def compression(
     workers = max(1, min(threads, MOST_THREADS))
     pool = ThreadPoolExecutor(workers)
     try:
-        yield Compression(make, rooms, pool, workers + _WAITING)
+        yield Compression(make, rooms, pool, workers * _WORKED_ON + _WAITING)
     finally:
         pool.shutdown(cancel_futures=True)

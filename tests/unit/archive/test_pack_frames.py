@@ -74,7 +74,7 @@ def test_large_files_that_are_begun_with_change_nothing(
     record = prefix.path / "conda-meta/demo-1.0-0.json"
     document = json.loads(record.read_bytes())
     for path in (*files, "lib/link.bin", "lib/gone.bin"):
-        entry = {"_path": path, "path_type": "hardlink", "size_in_bytes": 17 << 20}
+        entry = {"_path": path, "path_type": "hardlink", "size_in_bytes": 9 << 20}
         document["paths_data"]["paths"].append({**entry, "sha256": "0" * 64})
     record.write_text(json.dumps(document))
     begun: list[Part] = []
