@@ -7,7 +7,6 @@ import errno
 import hashlib
 import operator
 import os
-import shutil
 import stat
 import time
 from pathlib import Path
@@ -91,9 +90,8 @@ def write_atomic(target: Path, content: bytes | str) -> None:
 @contextlib.contextmanager
 def temporary_folder(parent: Path, prefix: str = ".tmp-") -> Iterator[Path]:
     """Yield a new folder (mode 0700) below `parent` that is gone afterwards, whatever happens."""
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    folder = parent / f"{prefix}{os.urandom(8).hex()}"
+    folder.mkdir(mode=0o700)
     try:
         yield folder
     finally:
@@ -109,6 +107,11 @@ def remove_tree(path: Path) -> None:
     if path.is_symlink() or path.is_file():
         path.unlink()
         return
+    with contextlib.suppress(OSError):
+        path.rmdir()  # most of what is temporary is empty by then
+        return
+    import shutil  # it brings compressors that most commands do without
+
     shutil.rmtree(path, ignore_errors=True)
     for attempt in range(_ATTEMPTS):
         if not path.exists():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -65,6 +64,8 @@ def columns(stream: TextIO) -> int | None:
     """Return the width that lines are broken at; None for what is no terminal: they are not."""
     if not stream.isatty() and "COLUMNS" not in os.environ:
         return None
+    import shutil  # it brings compressors; most output is as wide as it is
+
     return shutil.get_terminal_size().columns
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import PLACEHOLDERS
@@ -13,7 +13,6 @@ from reespack.errors import UnpackError, VerificationError
 from reespack.files import sha256_bytes
 from reespack.unpack.extract import Mending, read_mending
 from reespack.unpack.stream import read_unlisted, require_header
-from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +25,7 @@ __all__ = ["Head", "read_head"]
 _FIRST = ("share", "share/reespack", PLACEHOLDERS)
 
 
-class Head(Value):
+class Head(NamedTuple):
     """The manifest and the listing as they are, and where prefixes belong.
 
     `first` are the members that have been read with the head; `batches` yields the others, once,

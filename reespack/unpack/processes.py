@@ -14,9 +14,8 @@ import itertools
 import json
 import select
 from bisect import bisect_left
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reespack import errors
 from reespack.archive.frames import Frame, find_frames, form_of
@@ -24,7 +23,6 @@ from reespack.archive.header import END, member_sizes
 from reespack.errors import ReespackError, UnpackError, VerificationError
 from reespack.unpack.whole import require_same
 from reespack.unpack.worker import start
-from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -48,8 +46,7 @@ _AHEAD = 2
 """How much a process is asked for at once, so that it need not wait for this one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """Frames that follow each other, and where the lines for what is in them begin, and end."""
 
     frames: tuple[Frame, ...]
@@ -61,7 +58,7 @@ class Range:
         return _line(range=[self.frames, self.begin, self.end - self.begin])
 
 
-class Task(Value):
+class Task(NamedTuple):
     """What all processes are told: what to unpack, where to, and whether to take files' sums.
 
     The files of the head are there already.

@@ -7,7 +7,7 @@ import errno
 import itertools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import STATE
@@ -22,7 +22,6 @@ from reespack.unpack.head import read_head
 from reespack.unpack.processes import Task, extractors
 from reespack.unpack.stream import TarStream, read_unlisted
 from reespack.unpack.whole import required_sum
-from reespack.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Unpacked", "read_manifest", "read_members", "unpack"]
 
 
-class Unpacked(Value):
+class Unpacked(NamedTuple):
     """An environment where it was unpacked to; `files` and `size` (bytes) as in `Archive`."""
 
     path: Path
