@@ -1,7 +1,6 @@
 """Large files are looked through before it is their turn, by threads that have time.
 
-That takes half a second for a gigabyte, in which the one thread that reads all the others would
-hand on nothing to compress.
+The one thread that reads all the others would hand on nothing to compress meanwhile.
 """
 
 from __future__ import annotations
