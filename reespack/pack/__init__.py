@@ -169,9 +169,13 @@ def _pack_tar(
             head = reading.read(collection, append_all)
             # From here on this thread reads nothing: it hashes while others compress what is left.
             first = [(codec.compress(part), len(part)) for part in (head.manifest, head.lists)]
-            for frame in work.ready():
-                append(frame)
-            archive.put_head(first, codec.gap)
+
+            def append_ready() -> None:
+                for frame in work.ready():
+                    append(frame)
+
+            append_ready()
+            archive.put_head(first, codec.gap, append_ready)
             for frame in work.rest():
                 append(frame)
             ends = list(itertools.accumulate(length for length, _ in archive.sizes))

@@ -131,6 +131,7 @@ class Rooms:
     def __init__(self) -> None:
         self._spare: list[Block] = []
         self._spare_for_parts: list[Block] = []
+        self._enough = False
 
     def take(self) -> Block:
         """Return an empty block."""
@@ -140,11 +141,17 @@ class Rooms:
         """Return one for a part of a large file."""
         return _taken(self._spare_for_parts)
 
+    def close(self) -> None:
+        """Give up all blocks that are not for parts: there are no more files to read."""
+        self._enough = True
+        self._spare.clear()
+
     def recycle(self, used: Block | Part) -> None:
         """Take back a block, or that which a part was read into."""
         if isinstance(used, Block):
-            used.clear()
-            self._spare.append(used)
+            if not self._enough:
+                used.clear()
+                self._spare.append(used)
         elif used.room is not None:
             used.room.clear()
             self._spare_for_parts.append(used.room)

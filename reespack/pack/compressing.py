@@ -78,6 +78,7 @@ class Compression(Generic[Made]):
                 future.exception()
         for _, block in self._pending:
             block.read()
+        self._rooms.close()
 
     def ready(self) -> Iterator[Made]:
         """Yield what has been made of the first blocks, as far as it has."""

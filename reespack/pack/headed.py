@@ -46,10 +46,16 @@ class HeadedFile:
         if self._headed:
             self._digest.update(content)
 
-    def put_head(self, frames: Sequence[Frame], gap: Callable[[int], bytes | None]) -> None:
+    def put_head(
+        self,
+        frames: Sequence[Frame],
+        gap: Callable[[int], bytes | None],
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
         """Write the first frames, and behind them a gap, which has an entry of its own in `sizes`.
 
-        Where `gap` finds nothing to fill the room with, everything else is moved to fit.
+        Where `gap` finds nothing to fill the room with, everything else is moved to fit. While the
+        sum of what is there is taken, `meanwhile` is called again and again, and may append.
         """
         head = b"".join(frame for frame, _ in frames)
         filler = gap(self._room - len(head))
@@ -60,12 +66,21 @@ class HeadedFile:
         self._file.write(head + filler)
         entries = [(len(frame), plain) for frame, plain in frames]
         self.sizes[:0] = [*entries, (len(filler), 0)] if filler else entries
-        self._file.seek(0)
         buffer = bytearray(_CHUNK)
+        done = 0
         with memoryview(buffer) as view:
-            while count := self._file.readinto(buffer):  # type: ignore[attr-defined]
+            while count := self._read(view, done):
                 self._digest.update(view[:count])
+                done += count
+                meanwhile()
         self._headed = True
+
+    def _read(self, view: memoryview, offset: int) -> int:
+        """Read from a place, and return how many bytes; what comes next is written at the end."""
+        self._file.seek(offset)
+        count: int = self._file.readinto(view)  # type: ignore[attr-defined]
+        self._file.seek(0, os.SEEK_END)
+        return count
 
     def _move(self, start: int) -> None:
         """Move what stands behind the room to `start`, in an order that overwrites nothing."""

@@ -33,9 +33,15 @@ def test_a_head_of_any_size_comes_first(room: int) -> None:
     first = [(b"manifest", 1), (b"l" * 30, 2)]
     file = io.BytesIO()
     headed = HeadedFile(file, room)
-    for number, frame in enumerate(BODY):
-        headed.append(frame, number)
-    headed.put_head(first, ZstdCodec().gap)
+    headed.append(BODY[0], 0)
+    others = [(BODY[2], 2), (BODY[1], 1)]
+
+    def append_next() -> None:
+        if others:
+            headed.append(*others.pop())
+
+    headed.put_head(first, ZstdCodec().gap, append_next)
+    assert not others
     headed.append(b"late", 7)
     headed.end(b"index")
     sha256, size = headed.finish()
