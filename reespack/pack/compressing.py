@@ -7,8 +7,6 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from reespack.archive import FRAME_SIZE
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -19,12 +17,12 @@ __all__ = ["Compression", "compression"]
 Made = TypeVar("Made")
 Result = TypeVar("Result")
 
-MOST_THREADS = 6
-"""One thread reads, and keeps no more than a few busy; with 16 a large build took over 400 MB."""
+MOST_THREADS = 4
+"""One thread reads, and keeps no more than a few busy; with 6 a large build took over 400 MB."""
 
-_WAITING = 40 << 20
-"""Bytes of blocks that wait for a thread, beside what each is at work on, so that none waits for
-the reader, and the end is not lonely."""
+_AHEAD = 56 << 20
+"""Bytes of blocks that threads are at work on or that wait for one, so that none waits for the
+reader, and the end is not lonely."""
 
 _MOST_PARTS = 64
 """Parts of large files that wait for a thread: each may keep a file open."""
@@ -116,6 +114,6 @@ def compression(
     workers = max(1, min(threads, MOST_THREADS))
     pool = ThreadPoolExecutor(workers)
     try:
-        yield Compression(make, rooms, pool, workers * FRAME_SIZE + _WAITING)
+        yield Compression(make, rooms, pool, _AHEAD)
     finally:
         pool.shutdown(cancel_futures=True)
