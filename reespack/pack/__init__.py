@@ -174,7 +174,6 @@ def _pack_tar(
                 for frame in work.ready():
                     append(frame)
 
-            append_ready()
             archive.put_head(first, codec.gap, append_ready)
             for frame in work.rest():
                 append(frame)

@@ -8,7 +8,6 @@ a few kilobytes.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import itertools
@@ -87,7 +86,7 @@ class Blocks:
     seed: bytes
     owner: Callable[[str], str]
     scans: Scans
-    rooms: Rooms = field(default_factory=Rooms)
+    rooms: Rooms
     members: list[Member] = field(default_factory=list)
     listing: list[bytes] = field(default_factory=list)
     leftovers: list[tuple[str, str]] = field(default_factory=list)
@@ -120,10 +119,11 @@ class Blocks:
         """Begin with a file that has been looked through, and then have another one be."""
         if member is not None and member.size >= LARGE:
             work(self._parts(member, LargeFile(file)))
-        with contextlib.suppress(IndexError):
+        try:
             source = self._unbegun.popleft()
-            then = functools.partial(self._begin_next, work, file=source.file)
-            self.scans.begin(source, then)
+        except IndexError:  # that was the last one, or another thread has taken it
+            return
+        self.scans.begin(source, functools.partial(self._begin_next, work, file=source.file))
 
     @property
     def _first(self) -> dict[str, int]:

@@ -17,8 +17,8 @@ __all__ = ["Compression", "compression"]
 Made = TypeVar("Made")
 Result = TypeVar("Result")
 
-MOST_THREADS = 4
-"""One thread reads, and keeps no more than a few busy; with 6 a large build took over 400 MB."""
+MOST_THREADS = 3
+"""One thread reads, and keeps no more than a few busy; with 4 a large build took over 400 MB."""
 
 _AHEAD = 56 << 20
 """Bytes of blocks that threads are at work on or that wait for one, so that none waits for the
@@ -39,12 +39,10 @@ class Compression(Generic[Made]):
         make: Callable[[Block | Part], Made],
         rooms: Rooms,
         pool: ThreadPoolExecutor,
-        ahead: int,
     ) -> None:
         self._make = make
         self._rooms = rooms
         self._pool = pool
-        self._ahead = ahead
         self._pending: deque[tuple[Future[Made], Block | Part]] = deque()
         self._begun: dict[str, tuple[Future[Made], Block | Part]] = {}
 
@@ -100,7 +98,7 @@ class Compression(Generic[Made]):
         """Say whether as much waits as may."""
         waiting = [block for future, block in self._pending if not future.done()]
         blocks = [block.length for block in waiting if block.in_memory]
-        return sum(blocks) > self._ahead or len(waiting) - len(blocks) > _MOST_PARTS
+        return sum(blocks) > _AHEAD or len(waiting) - len(blocks) > _MOST_PARTS
 
 
 @contextlib.contextmanager
@@ -111,9 +109,8 @@ def compression(
 
     At the end, what nobody took is given up.
     """
-    workers = max(1, min(threads, MOST_THREADS))
-    pool = ThreadPoolExecutor(workers)
+    pool = ThreadPoolExecutor(max(1, min(threads, MOST_THREADS)))
     try:
-        yield Compression(make, rooms, pool, _AHEAD)
+        yield Compression(make, rooms, pool)
     finally:
         pool.shutdown(cancel_futures=True)

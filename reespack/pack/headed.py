@@ -50,7 +50,7 @@ class HeadedFile:
         self,
         frames: Sequence[Frame],
         gap: Callable[[int], bytes | None],
-        meanwhile: Callable[[], object] = lambda: None,
+        meanwhile: Callable[[], object],
     ) -> None:
         """Write the first frames, and behind them a gap, which has an entry of its own in `sizes`.
 
