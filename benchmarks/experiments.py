@@ -310,10 +310,20 @@ def _first(size: Size) -> Experiment:
 # --- the environment at work -------------------------------------------------------------------
 
 
-def _read_only(ground: Ground) -> dict[str, str]:
-    """Return what makes an environment read-only for root too, whom no permission stops."""
-    settings = {"MPLCONFIGDIR": str(ground.work / "matplotlib")}
-    return settings if os.geteuid() else {**settings, "PYTHONDONTWRITEBYTECODE": "1"}
+def _held_by_permissions() -> tuple[str, ...]:
+    """Return what to put before a command that permissions are to stop from writing.
+
+    They do not stop root, who has a capability for that (capabilities(7)): it is taken away.
+    """
+    return () if os.geteuid() else ("setpriv", "--bounding-set=-dac_override")
+
+
+def _settings(ground: Ground) -> dict[str, str]:
+    """Return where programs of an environment that is read-only may write."""
+    return {
+        "MPLCONFIGDIR": str(ground.work / "matplotlib"),
+        "IPYTHONDIR": str(ground.work / "ipython"),
+    }
 
 
 _IMPORTS = "import jupyterlab, ipykernel; import pandas, scipy, matplotlib, sklearn"
@@ -328,7 +338,10 @@ def _imports(size: Size) -> Experiment:
     def contenders(ground: Ground) -> Makers:
         def imports(unpacked: Callable[[Size], Path]) -> Contender:
             python = unpacked(size) / "env" / "bin" / "python"
-            task = Task(command=(python, "-c", _IMPORTS), environ=_read_only(ground))
+            task = Task(
+                command=(*_held_by_permissions(), python, "-c", _IMPORTS),
+                environ=_settings(ground),
+            )
             return lambda _turn: task
 
         return {
@@ -348,9 +361,10 @@ def _kernel(size: Size) -> Experiment:
 
     def contenders(ground: Ground) -> Makers:
         def first_reply(unpacked: Callable[[Size], Path]) -> Contender:
+            words = (ground.python, PROGRAMS / "first_reply.py", unpacked(size) / "env")
             task = Task(
-                command=(ground.python, PROGRAMS / "first_reply.py", unpacked(size) / "env"),
-                environ={**_read_only(ground), "IPYTHONDIR": str(ground.work / "ipython")},
+                command=(*_held_by_permissions(), *words),
+                environ=_settings(ground),
                 reports=True,
             )
             return lambda _turn: task

@@ -7,13 +7,9 @@ the mending of prefixes, `names` what the files are called that a build leaves.
 
 from __future__ import annotations
 
-__all__ = ["AT_ONCE", "FRAME_SIZE", "LISTING", "MANIFEST"]
+__all__ = ["FRAME_SIZE", "LISTING", "MANIFEST"]
 
 MANIFEST = "share/reespack/manifest.json"
 LISTING = "share/reespack/files.tsv"
 FRAME_SIZE = 8 << 20
 """Bytes of tar in a frame: it ends with the first member that reaches this many."""
-
-AT_ONCE = 1 << 19
-"""Bytes that are written to a file at once. For more, Linux puts them into pages of up to 2 MiB; a
-virtual machine may have given back memory in such pieces, and each must then be asked for again."""

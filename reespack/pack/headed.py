@@ -6,8 +6,6 @@ import hashlib
 import os
 from typing import IO, TYPE_CHECKING
 
-from reespack.archive import AT_ONCE
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -16,6 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["HeadedFile"]
 
 _CHUNK = 1 << 20
+
+_AT_ONCE = 1 << 19
+"""Bytes that are written at once. For more, Linux puts them into pages of up to 2 MiB; a virtual
+machine may have given back memory in such pieces, and each must then be asked for again. After each
+write this thread waits for the others, so that it is not less either."""
 
 
 class HeadedFile:
@@ -41,8 +44,8 @@ class HeadedFile:
     def end(self, content: bytes) -> None:
         """Write what is no frame behind all frames."""
         with memoryview(content) as view:
-            for start in range(0, len(content), AT_ONCE):
-                self._file.write(view[start : start + AT_ONCE])
+            for start in range(0, len(content), _AT_ONCE):
+                self._file.write(view[start : start + _AT_ONCE])
         if self._headed:
             self._digest.update(content)
 

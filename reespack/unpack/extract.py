@@ -8,7 +8,6 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reespack.archive import AT_ONCE
 from reespack.archive.conda_unpack import PLACEHOLDERS, decoded, mended, too_long
 from reespack.archive.header import header_size, padding
 from reespack.errors import UnpackError, VerificationError
@@ -26,6 +25,10 @@ __all__ = ["Mending", "NewFiles", "extract", "finish", "read_mending"]
 
 LARGE = 1 << 23
 """Bytes from which on a file is written as it streams, instead of at once."""
+
+_AT_ONCE = 1 << 16
+"""Bytes that are written to a file at once. Linux puts them into a page as large as that, and where
+memory is full of other files, it moves those about to make room for large pages."""
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODES = {"0644": 0o644, "0755": 0o755}
@@ -82,7 +85,7 @@ class NewFiles:
         """Write a file at once."""
         handle = self._open(path, kind)
         try:
-            done = 0 if len(content) > AT_ONCE else os.write(handle, content)
+            done = 0 if len(content) > _AT_ONCE else os.write(handle, content)
             if done < len(content):
                 _write_all(handle, memoryview(content)[done:])
             if kind not in self._as_asked:
@@ -132,7 +135,7 @@ class NewFiles:
 
 def _write_all(handle: int, content: memoryview) -> None:
     while content:
-        content = content[os.write(handle, content[:AT_ONCE]) :]
+        content = content[os.write(handle, content[:_AT_ONCE]) :]
 
 
 def extract(  # noqa: PLR0913 - what goes where, and how
