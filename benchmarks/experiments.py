@@ -85,11 +85,17 @@ def _pack(size: Size) -> Experiment:
     )  # fmt: skip
 
     def contenders(ground: Ground) -> Makers:
-        def packer(prefix: Path, name: str, *command: str | Path) -> Contender:
+        def packer(prefix: Path, folder: Path, name: str, *command: str | Path) -> Contender:
             def task(turn: int) -> Task:
                 archive = ground.work / f"pack-{size.name}-{turn}-{name}"
                 words = (*command, archive)
-                return Task(command=words, cwd=prefix, output=archive, leftovers=(archive,))
+                return Task(
+                    command=words,
+                    cwd=folder,
+                    inputs=(prefix,),
+                    output=archive,
+                    leftovers=(archive,),
+                )
 
             return task
 
@@ -99,10 +105,10 @@ def _pack(size: Size) -> Experiment:
             prefix = environment(ground, size)
             script = PROGRAMS / "pack_prefix.py"
             words = (ground.python, script, ground.platform, prefix, bytecode)
-            return packer(prefix, name, *words)
+            return packer(prefix, prefix, name, *words)
 
         def peer(name: str, *command: str | Path) -> Contender:
-            return packer(ground.peer_build(size), name, *command)
+            return packer(_as_installed(ground, size), ground.peer_build(size), name, *command)
 
         conda_pack = (ground.program("conda-pack"), "--prefix", "env", "--output")
         pipe = 'tar -cf - env | zstd -3 -T0 > "$1"'
@@ -152,7 +158,11 @@ def _unpack(size: Size) -> Experiment:
         def own() -> Contender:
             def task(turn: int) -> Task:
                 target = ground.work / f"unpack-{size.name}-{turn}-ours"
-                return Task(command=ground.unpack_command(size, target), leftovers=(target,))
+                return Task(
+                    command=ground.unpack_command(size, target),
+                    inputs=(ground.archive(size),),
+                    leftovers=(target,),
+                )
 
             return task
 
@@ -163,7 +173,7 @@ def _unpack(size: Size) -> Experiment:
                 target = ground.work / f"unpack-{size.name}-{turn}-{archive}"
                 target.mkdir()
                 command = ground.peer_unpack_command(packed, target)
-                return Task(command=command, leftovers=(target,))
+                return Task(command=command, inputs=(packed,), leftovers=(target,))
 
             return task
 
@@ -258,6 +268,7 @@ def _sides(
             return Task(
                 command=ground.build_command(repository, output),
                 environ=ground.environ(cache),
+                inputs=(cache,),
                 leftovers=(output, cache),
             )
 
@@ -269,6 +280,7 @@ def _sides(
             return Task(
                 command=ground.peer_command(given, work, cache),
                 environ=ground.environ(cache),
+                inputs=(cache,),
                 leftovers=(work, cache),
             )
 
@@ -337,10 +349,12 @@ def _imports(size: Size) -> Experiment:
 
     def contenders(ground: Ground) -> Makers:
         def imports(unpacked: Callable[[Size], Path]) -> Contender:
-            python = unpacked(size) / "env" / "bin" / "python"
+            environment = unpacked(size) / "env"
+            python = environment / "bin" / "python"
             task = Task(
                 command=(*_held_by_permissions(), python, "-c", _IMPORTS),
                 environ=_settings(ground),
+                inputs=(environment,),
             )
             return lambda _turn: task
 
@@ -361,10 +375,12 @@ def _kernel(size: Size) -> Experiment:
 
     def contenders(ground: Ground) -> Makers:
         def first_reply(unpacked: Callable[[Size], Path]) -> Contender:
-            words = (ground.python, PROGRAMS / "first_reply.py", unpacked(size) / "env")
+            environment = unpacked(size) / "env"
+            words = (ground.python, PROGRAMS / "first_reply.py", environment)
             task = Task(
                 command=(*_held_by_permissions(), *words),
                 environ=_settings(ground),
+                inputs=(environment,),
                 reports=True,
             )
             return lambda _turn: task

@@ -5,9 +5,11 @@ and the next time the other way round, so that whatever else the machine does me
 alike, and none is always the one that comes after another. What is prepared before a run (a fresh
 folder, a copy of a cache) is not timed. Before the clock starts, what was written before is on the
 disk, and the last run's files are no longer in memory: else memory fills up with them, and later
-runs wait for the kernel to clear it. Where one may, the kernel also forgets names and inodes that
-nobody uses: it looks through lists of them for each file that is made, and they grow long where its
-tables are small for their number (a virtual machine's may be: `dmesg | grep "hash table"`).
+runs wait for the kernel to clear it. What the next run reads is in memory: a kernel may page out
+files that nobody has read for a minute (DAMON, which some virtual machines use), and whom that met
+would be chance. Where one may, the kernel also forgets names and inodes that nobody uses: it looks
+through lists of them for each file that is made, and they grow long where its tables are small for
+their number (a virtual machine's may be: `dmesg | grep "hash table"`).
 
 No tree is removed until all is over. An ext4 without a journal avoids inodes that were deleted in
 the last minute, or the last six where the disk does not know of it; where there are many, making a
@@ -41,19 +43,21 @@ class FailedRunError(Exception):
 class Task:
     """One run to come: a command, and what is there for it alone.
 
-    `output` is the file whose size in bytes counts. With `reports`, the command measures by
-    itself: the last line it prints is `{"seconds": ...}` or `{"count": ...}`, or has both.
-    `leftovers` are emptied when the experiment is over.
+    `inputs` are the files and trees that it reads; `output` is the file whose size in bytes counts.
+    With `reports`, the command measures by itself: the last line it prints is `{"seconds": ...}` or
+    `{"count": ...}`, or has both. `leftovers` are emptied when the experiment is over.
     """
 
     command: Sequence[str | Path]
     environ: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
+    inputs: tuple[Path, ...] = ()
     output: Path | None = None
     reports: bool = False
     leftovers: tuple[Path, ...] = ()
 
 
+_AT_ONCE = 1 << 20
 _DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 Contender = Callable[[int], Task]
@@ -135,6 +139,7 @@ def compete(
                 leftovers += task.leftovers
                 _settle(written)
                 written = task.leftovers
+                _read(task.inputs)
                 run = _run(task, log)
                 label = f"run {turn}" if turn else "warm-up"
                 say(f"    {name}, {label}: {run.wall:.3f} s, {run.memory / 1e6:.0f} MB")
@@ -156,6 +161,15 @@ def _settle(written: Iterable[Path]) -> None:
     if written:
         with contextlib.suppress(OSError):  # not everybody may
             _DROP_CACHES.write_text("2")  # names and inodes (proc_sys_vm(5))
+
+
+def _read(paths: Iterable[Path]) -> None:
+    """Have everything that is in these files and trees in memory."""
+    room = bytearray(_AT_ONCE)
+    for path, _ in _files(paths):
+        with path.open("rb", buffering=0) as file:
+            while file.readinto(room):
+                pass
 
 
 def _run(task: Task, log: Path) -> Run:
