@@ -85,13 +85,13 @@ def _pack(size: Size) -> Experiment:
     )  # fmt: skip
 
     def contenders(ground: Ground) -> Makers:
-        def packer(prefix: Path, folder: Path, name: str, *command: str | Path) -> Contender:
+        def packer(prefix: Path, name: str, *command: str | Path) -> Contender:
             def task(turn: int) -> Task:
                 archive = ground.work / f"pack-{size.name}-{turn}-{name}"
                 words = (*command, archive)
                 return Task(
                     command=words,
-                    cwd=folder,
+                    cwd=prefix.parent,
                     inputs=(prefix,),
                     output=archive,
                     leftovers=(archive,),
@@ -105,10 +105,10 @@ def _pack(size: Size) -> Experiment:
             prefix = environment(ground, size)
             script = PROGRAMS / "pack_prefix.py"
             words = (ground.python, script, ground.platform, prefix, bytecode)
-            return packer(prefix, prefix, name, *words)
+            return packer(prefix, name, *words)
 
         def peer(name: str, *command: str | Path) -> Contender:
-            return packer(_as_installed(ground, size), ground.peer_build(size), name, *command)
+            return packer(_as_installed(ground, size), name, *command)
 
         conda_pack = (ground.program("conda-pack"), "--prefix", "env", "--output")
         pipe = 'tar -cf - env | zstd -3 -T0 > "$1"'

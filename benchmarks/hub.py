@@ -70,7 +70,7 @@ def _contenders(ground: Ground) -> Makers:
 
     def spawn(side: str, options: dict[str, object], *leftovers: Path) -> Task:
         words = (python, PROGRAMS / "hub_first_reply.py", *hubs[side], json.dumps(options))
-        return Task(command=words, reports=True, leftovers=leftovers)
+        return Task(command=words, inputs=(archive, environment), reports=True, leftovers=leftovers)
 
     def into_an_empty_store(turn: int) -> Task:
         used = folder / f"used-{turn}"

@@ -75,6 +75,7 @@ def _first(size: Size) -> Experiment:
                 return Task(
                     command=(*words, *command, "python", "-c", "pass"),
                     environ={"REESPACK_STORE": str(folder / "store")},
+                    inputs=(archive,),
                     leftovers=(folder,),
                 )
 
@@ -82,7 +83,8 @@ def _first(size: Size) -> Experiment:
 
         def naive_one(turn: int) -> Task:
             target = ground.work / f"naive-{size.name}-{turn}"
-            return Task(command=("sh", "-c", _NAIVE, "sh", archive, target), leftovers=(target,))
+            words = ("sh", "-c", _NAIVE, "sh", archive, target)
+            return Task(command=words, inputs=(archive,), leftovers=(target,))
 
         made: Makers = {
             f"{how} {count}": lambda how=how, count=count: at_once(how, count)  # type: ignore[misc]
@@ -147,7 +149,8 @@ def _later(size: Size) -> Experiment:
 
         def always(*command: str | Path) -> Contender:
             words = (*command, "python", "-c", "pass")
-            return lambda _turn: Task(command=words, environ=environ)
+            task = Task(command=words, environ=environ, inputs=(environment,))
+            return lambda _turn: task
 
         return {
             "reespack exec": lambda: always(reespack, "exec", archive, "--"),

@@ -17,8 +17,8 @@ _CHUNK = 1 << 20
 
 _AT_ONCE = 1 << 19
 """Bytes that are written at once. For more, Linux puts them into pages of up to 2 MiB; a virtual
-machine may have given back memory in such pieces, and each must then be asked for again. After each
-write this thread waits for the others, so that it is not less either."""
+machine may have given back memory in such pieces, and each must then be asked for again. Each write
+gives up Python's lock, which other threads then have, so that it is not less either."""
 
 
 class HeadedFile:
