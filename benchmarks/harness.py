@@ -9,7 +9,10 @@ runs wait for the kernel to clear it. What the next run reads is in memory: a ke
 files that nobody has read for a minute (DAMON, which some virtual machines use), and whom that met
 would be chance. Where one may, the kernel also forgets names and inodes that nobody uses: it looks
 through lists of them for each file that is made, and they grow long where its tables are small for
-their number (a virtual machine's may be: `dmesg | grep "hash table"`).
+their number (a virtual machine's may be: `dmesg | grep "hash table"`). And it puts free memory
+together: after an hour of making and dropping files it is in pieces, a program's pages lie far
+apart, and so do the entries of the page tables that tell where they are, most of all the host's in
+a virtual machine, which has a second set.
 
 No tree is removed until all is over. An ext4 without a journal avoids inodes that were deleted in
 the last minute, or the last six where the disk does not know of it; where there are many, making a
@@ -59,6 +62,7 @@ class Task:
 
 _AT_ONCE = 1 << 20
 _DROP_CACHES = Path("/proc/sys/vm/drop_caches")
+_COMPACT_MEMORY = Path("/proc/sys/vm/compact_memory")
 
 Contender = Callable[[int], Task]
 """Prepares a run, untimed, by its number: 0 for the warm-up, then 1, 2, ..."""
@@ -140,6 +144,7 @@ def compete(
                 _settle(written)
                 written = task.leftovers
                 _read(task.inputs)
+                _ask_kernel(_COMPACT_MEMORY, "1")
                 run = _run(task, log)
                 label = f"run {turn}" if turn else "warm-up"
                 say(f"    {name}, {label}: {run.wall:.3f} s, {run.memory / 1e6:.0f} MB")
@@ -159,8 +164,13 @@ def _settle(written: Iterable[Path]) -> None:
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
             os.close(handle)
     if written:
-        with contextlib.suppress(OSError):  # not everybody may
-            _DROP_CACHES.write_text("2")  # names and inodes (proc_sys_vm(5))
+        _ask_kernel(_DROP_CACHES, "2")  # names and inodes
+
+
+def _ask_kernel(setting: Path, text: str) -> None:
+    """Write to a setting in /proc/sys/vm (proc_sys_vm(5)), where there is one and one may."""
+    with contextlib.suppress(OSError):
+        setting.write_text(text)
 
 
 def _read(paths: Iterable[Path]) -> None:
