@@ -54,8 +54,9 @@ class Block:
     __slots__ = ("_lock", "binary", "key", "later", "length", "view")
 
     def __init__(self) -> None:
-        # Not a bytearray, which would take all of it at once.
-        self.view = memoryview(mmap.mmap(-1, _ROOM))
+        # Not a bytearray, which would take all of it at once; and not shared, as mmap's default is,
+        # for Linux keeps what is shared as a file of tmpfs, which takes longer.
+        self.view = memoryview(mmap.mmap(-1, _ROOM, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         self._lock = threading.Lock()
         self.clear()
 
