@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from reespack.deliver import prepare_output
 from reespack.model import Target
+from reespack.pipeline import kept
 from reespack.pipeline.delivery import deliver
 from reespack.pipeline.pin import find_pin
 from reespack.pipeline.plan import Plan, key_of, named, needs_content, tell
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from reespack.config import Settings
     from reespack.model import Detection, EnvironmentSpec
+    from reespack.pipeline.kept import Kept
     from reespack.pipeline.pin import Pin
     from reespack.products import Lock
     from reespack.progress import Progress
@@ -178,24 +180,26 @@ def build(
                 from reespack.pipeline.twice import build_twice
 
                 return build_twice(plan, pin.read(), key=key, options=options)
-            kept, cached = _find_or_make(plan, pin, key=key, options=options)
-        return deliver(plan, kept, key=key, options=options, cached=cached)
+            found, cached = _find_or_make(plan, pin, key=key, options=options)
+        return deliver(plan, found, key=key, options=options, cached=cached)
 
 
-def _find_or_make(plan: Plan, pin: Pin, *, key: str, options: BuildOptions) -> tuple[Path, bool]:
-    """Return the folder of a kept build, and whether another build had made it."""
-    kept = plan.cache.find_artifact(key)
-    if kept is None:
+def _find_or_make(plan: Plan, pin: Pin, *, key: str, options: BuildOptions) -> tuple[Kept, bool]:
+    """Return the kept build, and whether another build had made it."""
+    found = kept.find(plan.cache, key)
+    if found is None:
         with plan.cache.lock(f"artifact-{key}", progress=plan.progress):
-            kept = plan.cache.find_artifact(key)
-            if kept is None:
+            found = kept.find(plan.cache, key)
+            if found is None:
                 from reespack.pipeline.make import make
 
+                if any(plan.cache.find_artifacts(key)):
+                    plan.progress.warn(f"{key} is damaged in the cache: it is made again")
                 return make(plan, pin.read(), key=key, options=options), False
     plan.progress.step(
         f"Nothing has changed: {key} comes from the cache, without a solve or an install"
     )
-    return kept, True
+    return found, True
 
 
 def default_settings() -> Settings:

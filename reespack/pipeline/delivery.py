@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from reespack.archive.names import KERNELSPEC, MANIFEST_BESIDE, SELF_EXTRACTING
 from reespack.deliver import deliver_file, write_sums
 from reespack.files import sha256_file
+from reespack.pipeline.kept import ARCHIVE, LAUNCHER, LOCKFILE, MANIFEST
 from reespack.pipeline.plan import stem_of
 from reespack.pipeline.request import BuildResult
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from reespack.pipeline.kept import Kept
     from reespack.pipeline.plan import Plan
     from reespack.pipeline.request import BuildOptions
 
@@ -20,30 +20,27 @@ __all__ = ["deliver"]
 
 
 def deliver(
-    plan: Plan, kept: Path, *, key: str, options: BuildOptions, cached: bool
+    plan: Plan, kept: Kept, *, key: str, options: BuildOptions, cached: bool
 ) -> BuildResult:
     """Put the files of a kept build into the output folder."""
     from reespack.kernelspec import write_launcher_kernelspec
-    from reespack.manifest import archive_of, kernelspecs_of, parse_manifest
+    from reespack.manifest import archive_of, kernelspecs_of
 
     output = options.output
     stem = stem_of(plan, key)
-    files = {
-        "archive": output / f"{stem}.{options.format}",
-        "conda-lock.yml": output / f"{stem}.conda-lock.yml",
-        "manifest.json": output / f"{stem}{MANIFEST_BESIDE}",
-    }
-    for name, target in files.items():
-        deliver_file(kept / name, target)
-    manifest = parse_manifest((kept / "manifest.json").read_bytes())
-    archive = archive_of(manifest, files["archive"])
+    lockfile = output / f"{stem}.conda-lock.yml"
+    manifest_file = output / f"{stem}{MANIFEST_BESIDE}"
+    archive = archive_of(kept.manifest, output / f"{stem}.{options.format}")
+    deliver_file(kept.folder / ARCHIVE, archive.path)
+    deliver_file(kept.folder / LOCKFILE, lockfile)
+    deliver_file(kept.folder / MANIFEST, manifest_file)
     kernelspec = write_launcher_kernelspec(
         output / f"{stem}{KERNELSPEC}",
-        kernelspecs_of(manifest)[0],
+        kernelspecs_of(kept.manifest)[0],
         archive=archive,
-        source=kept / "kernelspec",
+        source=kept.folder / LAUNCHER,
     )
-    written = [files["conda-lock.yml"], files["manifest.json"], *sorted(kernelspec.rglob("*"))]
+    written = [lockfile, manifest_file, *sorted(kernelspec.rglob("*"))]
     known = {path.relative_to(output).as_posix(): sha256_file(path) for path in written}
     run_script = None
     if options.self_extracting:
@@ -51,15 +48,15 @@ def deliver(
 
         run_script = write_run_script(output / f"{stem}{SELF_EXTRACTING}", archive=archive)
         known[run_script.name] = sha256_file(run_script)
-    sums = write_sums(output, {files["archive"].name: archive.sha256, **known})
+    sums = write_sums(output, {archive.path.name: archive.sha256, **known})
     return BuildResult(
         key=key,
-        archive=files["archive"],
-        lockfile=files["conda-lock.yml"],
-        manifest_file=files["manifest.json"],
+        archive=archive.path,
+        lockfile=lockfile,
+        manifest_file=manifest_file,
         kernelspec=kernelspec,
         sums=sums,
-        manifest=manifest,
+        manifest=kept.manifest,
         cached=cached,
         run_script=run_script,
     )

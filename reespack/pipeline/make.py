@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reespack.errors import LockError
 from reespack.files import remove_tree, write_atomic
+from reespack.pipeline.kept import ARCHIVE, FRAMES, LAUNCHER, LOCKFILE, MANIFEST, keep
 from reespack.pipeline.memory import economize, give_back
 from reespack.pipeline.plan import stem_of, tell
 from reespack.value import Value
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from reespack.archive.listing import Member
     from reespack.pack import Contents
     from reespack.pack.earlier import EarlierFrames
+    from reespack.pipeline.kept import Kept
     from reespack.pipeline.plan import Plan
     from reespack.pipeline.request import BuildOptions
     from reespack.products import Archive, Bytecode, Lock, Prefix
@@ -28,9 +30,6 @@ __all__ = ["Made", "make", "make_in"]
 
 PREFIX_LENGTH = 100
 """Characters of the path that an environment is built at, where the cache's own is short enough."""
-
-FRAMES = "frames.json"
-"""What an archive's frames are known by, in the cache: see `reespack.pack.earlier`."""
 
 _ARCHIVES = 8
 """How many archives are looked into for frames. A repository's last one is rarely further back."""
@@ -45,11 +44,11 @@ class Made(Value):
     members: tuple[Member, ...]
 
 
-def make(plan: Plan, lock: Lock, *, key: str, options: BuildOptions) -> Path:
-    """Install and pack; return the folder in the cache that holds what came out."""
+def make(plan: Plan, lock: Lock, *, key: str, options: BuildOptions) -> Kept:
+    """Install and pack; return what is kept in the cache of it."""
     with plan.cache.build_folder() as folder:
         made = make_in(folder, plan, lock, key=key, options=options, earlier=_earlier(plan))
-        return plan.cache.keep_artifact(key, made.files)
+        return keep(plan.cache, key, made.files)
 
 
 def _earlier(plan: Plan) -> EarlierFrames:
@@ -58,7 +57,7 @@ def _earlier(plan: Plan) -> EarlierFrames:
 
     found = EarlierFrames()
     for folder in plan.cache.latest_artifacts(_ARCHIVES):
-        found.add(folder / "archive", read_frames(folder / FRAMES))
+        found.add(folder / ARCHIVE, read_frames(folder / FRAMES))
     return found
 
 
@@ -155,18 +154,18 @@ def make_in(  # noqa: PLR0913 - what is made, where, and how
             earlier=earlier,
             progress=plan.progress,
         )
-    write_atomic(folder / "manifest.json", manifest_bytes(with_archive(embedded, archive)))
-    write_atomic(folder / "conda-lock.yml", lock.text)
+    write_atomic(folder / MANIFEST, manifest_bytes(with_archive(embedded, archive)))
+    write_atomic(folder / LOCKFILE, lock.text)
     write_launcher_kernelspec(
-        folder / "kernelspec",
+        folder / LAUNCHER,
         kernelspecs[0],
         archive=archive,
         source=resources,
     )
     write_atomic(folder / FRAMES, frames_document(archive.frames))
-    names = ("manifest.json", "conda-lock.yml", "kernelspec", FRAMES)
+    names = (MANIFEST, LOCKFILE, LAUNCHER, FRAMES)
     return Made(
-        files={"archive": archive.path, **{name: folder / name for name in names}},
+        files={ARCHIVE: archive.path, **{name: folder / name for name in names}},
         archive=archive,
         manifest=embedded,
         members=tuple(members),

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from reespack.pipeline.delivery import deliver
+from reespack.pipeline.kept import Kept, keep
 from reespack.pipeline.make import make_in
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def build_twice(plan: Plan, lock: Lock, *, key: str, options: BuildOptions) -> B
     Where the two differ, its manifest lists the files, and it is not kept in the cache.
     """
     from reespack.comparing import compare
-    from reespack.manifest import with_differing
+    from reespack.manifest import with_archive, with_differing
     from reespack.surroundings import other_surroundings
 
     progress = plan.progress
@@ -50,12 +51,13 @@ def build_twice(plan: Plan, lock: Lock, *, key: str, options: BuildOptions) -> B
                 made = make_in(place, elsewhere, lock, key=key, options=options, amend=amend)
             comparison = found[0].with_sums(first.archive.sha256, made.archive.sha256)
             if comparison.equal:
-                kept = plan.cache.keep_artifact(key, made.files)
+                kept = keep(plan.cache, key, made.files)
             else:
-                kept = folder / "made"
-                kept.mkdir()
+                (folder / "made").mkdir()
                 for name, path in made.files.items():
-                    path.rename(kept / name)
+                    path.rename(folder / "made" / name)
+                manifest = with_archive(made.manifest, made.archive)
+                kept = Kept(folder=folder / "made", manifest=manifest)
             result = deliver(plan, kept, key=key, options=options, cached=False)
     return dataclasses.replace(result, comparison=comparison)
 

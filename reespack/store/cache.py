@@ -246,15 +246,14 @@ class Cache:
         except OSError as error:
             raise self._unusable(error.strerror or "a lockfile cannot be kept") from error
 
-    def find_artifact(self, key: str) -> Path | None:
-        """Return the folder with the files kept under `key`, or None."""
+    def find_artifacts(self, key: str) -> Iterator[Path]:
+        """Yield the folders with the files kept under `key`: this cache's, then that below."""
         for root in self._roots():
             folder = root / "artifacts" / key
             if folder.is_dir() and root == self.root:
                 self.use("artifacts", key)
             if folder.is_dir():
-                return folder
-        return None
+                yield folder
 
     def latest_artifacts(self, most: int) -> tuple[Path, ...]:
         """Return the folders of the archives that were kept last, the newest first.
@@ -294,6 +293,21 @@ class Cache:
         except OSError as error:
             raise self._unusable(error.strerror or "an archive cannot be kept") from error
         return target
+
+    def discard_artifact(self, key: str) -> None:
+        """Remove what is kept under `key`, if anything is; the cache below stays as it is."""
+        if not (self.artifacts / key).is_dir():
+            return
+        import tempfile
+
+        try:
+            aside = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.artifacts))
+            try:
+                (self.artifacts / key).rename(aside)  # all at once, for whoever looks for it now
+            finally:
+                remove_tree(aside)
+        except OSError as error:
+            raise self._unusable(error.strerror or "an archive cannot be removed") from error
 
 
 def _make_read_only(folder: Path) -> None:

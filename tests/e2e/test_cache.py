@@ -126,6 +126,22 @@ def test_limits_are_read_with_care(site: Site) -> None:
     assert "'1 month'" in site.fail(2, "cache", "prune", "--older-than", "1 month")
 
 
+def test_what_is_damaged_in_the_cache_is_made_again(fresh: Site) -> None:
+    repo = plain(fresh, "r")
+    fresh.succeed("build", repo, "-o", "dist")
+    before = archives(fresh.folder / "dist")
+    kept = only(fresh.cache / "artifacts", "*")
+    for name in ("archive", "manifest.json", "conda-lock.yml", "kernelspec/kernel.json"):
+        file = kept / name
+        file.chmod(0o644)
+        file.write_bytes(file.read_bytes()[:-1] if name == "archive" else b"")
+        said = fresh.succeed("build", repo, "-o", "dist").stderr
+        assert "is damaged in the cache: it is made again" in said
+        assert archives(fresh.folder / "dist") == before
+        assert only(fresh.cache / "artifacts", "*") == kept
+    assert "Nothing has changed" in fresh.succeed("build", repo, "-o", "dist").stderr
+
+
 # --- many builds -------------------------------------------------------------------------------
 
 

@@ -58,7 +58,7 @@ def cache(tmp_path: Path) -> Cache:
 
 def test_looking_things_up_makes_nothing(cache: Cache) -> None:
     assert cache.find_lock("k") is None
-    assert cache.find_artifact("k") is None
+    assert not list(cache.find_artifacts("k"))
     assert not cache.root.exists()
 
 
@@ -142,7 +142,7 @@ def test_artifacts_are_kept_whole_and_read_only(cache: Cache, tmp_path: Path) ->
     (tmp_path / "k" / "run").write_text("#!/bin/sh")
     (tmp_path / "k" / "run").chmod(0o700)
     kept = cache.keep_artifact("key", {"archive": tmp_path / "a", "spec": tmp_path / "k"})
-    assert cache.find_artifact("key") == kept
+    assert list(cache.find_artifacts("key")) == [kept]
     mask = current_umask()
     modes = {path.name: path.stat().st_mode & 0o777 for path in (kept, *kept.rglob("*"))}
     assert modes == {
@@ -155,3 +155,6 @@ def test_artifacts_are_kept_whole_and_read_only(cache: Cache, tmp_path: Path) ->
     cache.keep_artifact("key", {"archive": tmp_path / "b"})
     assert (kept / "archive").read_text() == "archive"
     assert [path.name for path in cache.artifacts.iterdir()] == ["key"]
+    cache.discard_artifact("key")
+    cache.discard_artifact("another")
+    assert not list(cache.artifacts.iterdir())
