@@ -95,8 +95,11 @@ def _common(  # noqa: PLR0913, PLR0917 - a header's fields
     )  # fmt: skip
 
 
-def member_sizes(members: Iterable[Member]) -> list[int]:
-    """Return how many bytes each member takes in a tar file: header, content and padding."""
+def member_sizes(members: Iterable[tuple[str, str, int, str]]) -> list[int]:
+    """Return how many bytes each member takes in a tar file: header, content and padding.
+
+    What is given are `Member`s, or the fields of such.
+    """
     return [
         (size + 2 * BLOCK - 1) // BLOCK * BLOCK  # most have neither a long name nor a target
         if kind in _MODES and len(path) < _NAME_LENGTH and path.isascii()

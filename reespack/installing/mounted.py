@@ -222,7 +222,6 @@ def make_layer(place: Place, archive: Path, namespace: Namespace, part: Path) ->
     )
     mending = read_mending(placeholders, os.fsencode(place.environment))
     members = {member.path: member for member in parse_listing(listing)}
-    mtime = int((image / LISTING).stat().st_mtime)
     for path in mending.records:
         content = (image / path).read_bytes()
         if sha256_bytes(content) != members[path].value:
@@ -230,24 +229,24 @@ def make_layer(place: Place, archive: Path, namespace: Namespace, part: Path) ->
                 f"{path} is damaged: its sha256 is not the listing's",
                 hint="fetch or build the archive again",
             )
-        _write(layer, path, members[path].kind, mending.mended(members[path], content), mtime)
+        _write(layer, path, members[path].kind, mending.mended(members[path], content))
     lines = f"{place.environment}\n{place.digest}\n{archive}\n"
     for path, content in (
         (MANIFEST, manifest),  # for `reespack list`
         (STATE, os.fsencode(place.environment) + b"\n"),
         (MARKER, lines.encode("utf-8", "surrogateescape")),
     ):
-        _write(layer, path, "0644", content, mtime)
+        _write(layer, path, "0644", content)
     return made
 
 
-def _write(layer: Path, path: str, kind: str, content: bytes, mtime: int) -> None:
+def _write(layer: Path, path: str, kind: str, content: bytes) -> None:
     above = layer
     for name in path.split("/")[:-1]:
         above /= name
         if not above.is_dir():
             _make_folder(above)
-    NewFiles(layer, mtime).write(path, kind, content)
+    NewFiles(layer).write(path, kind, content)
 
 
 def _make_folder(folder: Path) -> None:

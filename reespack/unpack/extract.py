@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reespack.archive.conda_unpack import PLACEHOLDERS, decoded, mended, too_long
 from reespack.archive.header import header_size, padding
+from reespack.archive.listing import Member
 from reespack.errors import UnpackError, VerificationError
 from reespack.unpack.stream import require_header
 
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from reespack.archive.listing import Member
+    from reespack.archive.listing import Lines
     from reespack.unpack.stream import TarStream
 
-__all__ = ["Mending", "NewFiles", "extract", "finish", "read_mending"]
+__all__ = ["Mending", "NewFiles", "Rest", "extract", "finish", "read_mending"]
 
 LARGE = 1 << 23
 """Bytes from which on a file is written as it streams, instead of at once."""
@@ -71,14 +72,14 @@ def read_mending(content: bytes, prefix: bytes) -> Mending:
 
 
 class NewFiles:
-    """Writes files below a folder, each with its member's mode, whatever the umask, and one time.
+    """Writes files below a folder, each with its member's mode, whatever the umask.
 
-    The folders that they are in are made on the way.
+    The folders that they are in are made on the way. What is made has the time at which it is made:
+    file systems for scratch data are purged of what is old.
     """
 
-    def __init__(self, root: Path | str, mtime: int) -> None:
+    def __init__(self, root: Path | str) -> None:
         self._root = f"{root}/"
-        self._times = (mtime, mtime)
         self._as_asked: set[str] = set()
 
     def write(self, path: str, kind: str, content: memoryview | bytes) -> None:
@@ -90,7 +91,6 @@ class NewFiles:
                 _write_all(handle, memoryview(content)[done:])
             if kind not in self._as_asked:
                 self._set_mode(handle, kind)
-            os.utime(handle, self._times)
         finally:
             os.close(handle)
 
@@ -109,7 +109,6 @@ class NewFiles:
                 os.lseek(handle, 0, os.SEEK_SET)
                 _write_all(handle, memoryview(content))
             self._set_mode(handle, member.kind)
-            os.utime(handle, self._times)
         finally:
             os.close(handle)
 
@@ -140,38 +139,39 @@ def _write_all(handle: int, content: memoryview) -> None:
 
 def extract(  # noqa: PLR0913 - what goes where, and how
     stream: TarStream,
-    members: Iterable[Member],
+    lines: Lines,
     files: NewFiles,
     mending: Mending,
     *,
     sums: bool,
     advance: Callable[[int], None] | None = None,
 ) -> None:
-    """Write the files among the next `members`; links and empty folders are for `finish`.
+    """Write the files among the next members; links and empty folders are for `finish`.
 
     With `sums`, each is held against the listing; else whoever calls this takes the archive's own
     sum, and a file's header, which says nothing that the listing does not, is passed over.
     `advance` is told the bytes of each. One thread, on purpose: in Python, threads that write small
     files wait for each other.
     """
-    for member in members:
-        path, kind, size, _ = member
+    records = mending.records
+    for path, kind, size, value in zip(*lines, strict=True):
         passed = 0
         if sums or kind not in _MODES:
-            require_header(stream, member)
+            require_header(stream, Member(path, kind, size, value))
         else:
             passed = header_size(path)
         if size >= LARGE:
+            member = Member(path, kind, size, value)
             stream.take(0, before=passed)
             pieces = _pieces(stream, member, sums=sums)
             mend = functools.partial(mending.mended, member)
-            files.write_pieces(member, pieces, mend if path in mending.records else None)
+            files.write_pieces(member, pieces, mend if path in records else None)
         elif kind in _MODES:
             content: memoryview | bytes = stream.take(size, before=passed, after=padding(size))
             if sums:
-                _check(member, _sha256(content))
-            if path in mending.records:
-                content = mending.mended(member, bytes(content))
+                _check(Member(path, kind, size, value), _sha256(content))
+            if path in records:
+                content = mending.mended(Member(path, kind, size, value), bytes(content))
             files.write(path, kind, content)
         if advance:
             advance(size)
@@ -223,33 +223,44 @@ def make_folder(path: str) -> None:
             os.mkdir(path, _FOLDER_MODE)  # noqa: PTH102
 
 
-def finish(root: Path, members: Iterable[Member], mtime: int) -> None:
-    """Make the folders that are not there, then the links, and set the times of both.
+class Rest:
+    """What is to be made when all files have been written, and how much there is in all.
+
+    `files` counts what is not a folder, `size` their bytes.
+    """
+
+    def __init__(self) -> None:
+        self.files = 0
+        self.size = 0
+        self.members: list[Member] = []
+        self.filled: set[str] = set()
+
+    def add(self, lines: Lines) -> Lines:
+        """Take note of members, and return them."""
+        self.files += len(lines.kinds) - lines.kinds.count("dir")
+        self.size += sum(lines.sizes)
+        self.filled |= lines.folders()
+        if not _MODES.keys() >= set(lines.kinds):
+            self.members += [member for member in lines.members() if not member.is_file]
+        return lines
+
+
+def finish(root: Path, rest: Rest) -> None:
+    """Make the folders that nothing is in, and the links.
 
     Others may read all folders, as in the archive, whatever the umask and the target's ACLs leave
     of a new folder's mode: what they leave of the first one, they leave of all.
     """
     folders = []
-    for path, kind, _, target in members:
-        if kind in _MODES:
-            continue
+    for path, kind, _, target in rest.members:
         place = f"{root}/{path}"
         if kind == "dir":
             folders.append(place)
+            if path not in rest.filled:
+                make_folder(place)
         else:
             make_folder(place.rpartition("/")[0])
             os.symlink(target, place)  # noqa: PTH211
-            os.utime(place, (mtime, mtime), follow_symlinks=False)
-    for path in reversed(folders):  # what is in a folder comes before it
-        _set_time(path, mtime)
     if folders and stat.S_IMODE(os.stat(folders[0]).st_mode) != _FOLDER_MODE:  # noqa: PTH116
         for path in folders:
             os.chmod(path, _FOLDER_MODE)  # noqa: PTH101
-
-
-def _set_time(folder: str, mtime: int) -> None:
-    try:
-        os.utime(folder, (mtime, mtime))
-    except FileNotFoundError:  # there is nothing in it
-        make_folder(folder)
-        os.utime(folder, (mtime, mtime))

@@ -69,7 +69,7 @@ def _begun(*, archive: str, root: str, prefix: str, mtime: int, sums: bool) -> _
     return _Task(
         archive=os.open(archive, os.O_RDONLY | os.O_CLOEXEC),
         listing=os.open(f"{root}/{LISTING}", os.O_RDONLY | os.O_CLOEXEC),
-        files=NewFiles(root, mtime),
+        files=NewFiles(root),
         mending=mending,
         mtime=mtime,
         sums=sums,
@@ -79,11 +79,11 @@ def _begun(*, archive: str, root: str, prefix: str, mtime: int, sums: bool) -> _
 def _write(
     task: _Task, decompressor: Decompressor, frames: list[Frame], offset: int, length: int
 ) -> None:
-    members = read_lines(os.pread(task.listing, length, offset))
+    lines = read_lines(os.pread(task.listing, length, offset))
     # Either the archive's sum is taken, or each file's: the frames' own are not needed.
     stream = TarStream(map(functools.partial(decompressor.decompressed, task.archive), frames))
     stream.mtime = task.mtime
-    extract(stream, members, task.files, task.mending, sums=task.sums)
+    extract(stream, lines, task.files, task.mending, sums=task.sums)
     stream.require_end(0)
 
 

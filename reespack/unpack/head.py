@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import PLACEHOLDERS
 from reespack.archive.header import padding
-from reespack.archive.listing import checked_batches
+from reespack.archive.listing import Lines, checked_batches
 from reespack.errors import UnpackError, VerificationError
 from reespack.files import sha256_bytes
 from reespack.unpack.extract import Mending, read_mending
@@ -17,7 +17,6 @@ from reespack.unpack.stream import read_unlisted, require_header
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reespack.archive.listing import Member
     from reespack.unpack.stream import TarStream
 
 __all__ = ["Head", "read_head"]
@@ -36,8 +35,8 @@ class Head(NamedTuple):
     listing: bytes
     placeholders: bytes
     mending: Mending
-    first: tuple[Member, ...]
-    batches: Iterator[tuple[Member, ...]]
+    first: Lines
+    batches: Iterator[Lines]
 
     @property
     def files(self) -> tuple[tuple[str, bytes], ...]:
@@ -57,13 +56,11 @@ def read_head(stream: TarStream, prefix: bytes) -> Head:
     manifest = read_unlisted(stream, MANIFEST)
     listing = read_unlisted(stream, LISTING)
     batches = checked_batches(listing)
-    members = next(batches, ())
-    first, others = members[: len(_FIRST)], members[len(_FIRST) :]
-    if tuple(member.path for member in first) != _FIRST:
+    first, others = next(batches, Lines((), (), (), ())).cut(len(_FIRST))
+    if tuple(first.paths) != _FIRST:
         raise UnpackError(f"the archive's listing does not begin with {', '.join(_FIRST)}")
-    for member in first:
+    for member in first.members():
         require_header(stream, member)
-    member = first[-1]
     content = bytes(stream.take(member.size))
     stream.take(padding(member.size))
     if sha256_bytes(content) != member.value:

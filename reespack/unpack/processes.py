@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from reespack.archive.listing import Member
+    from reespack.archive.listing import Lines
     from reespack.unpack.head import Head
     from reespack.unpack.worker import Worker
 
@@ -146,18 +146,18 @@ class Extractors:
         self._wait()
         require_same(archive, self._sum, sha256)
 
-    def extract(self, task: Task, head: Head, advance: Callable[[int], None]) -> list[Member]:
-        """Have all files of the body written, and return its members.
+    def extract(
+        self, task: Task, head: Head, batches: Iterable[Lines], advance: Callable[[int], None]
+    ) -> None:
+        """Have all files of the body written; `batches` are its members.
 
         Raises what the first process to fail says, or what is wrong with a member.
         """
-        body: list[Member] = []
         for worker in self.workers:
             self._send(worker, worker.tell, task.encoded())
-        for given in _ranges(self.frames, self._start, _noted(head.batches, body), head):
+        for given in _ranges(self.frames, self._start, batches, head):
             self._ask(given.encoded(), advance)
         self._wait(advance)
-        return body
 
     def _ask(self, request: bytes, advance: Callable[[int], None] | None = None) -> None:
         """Ask whoever has the least to do, once there is one without enough."""
@@ -200,14 +200,8 @@ class Extractors:
                     advance(answer["done"])
 
 
-def _noted(batches: Iterable[Sequence[Member]], found: list[Member]) -> Iterator[Sequence[Member]]:
-    for batch in batches:
-        found += batch
-        yield batch
-
-
 def _ranges(
-    frames: Sequence[Frame], start: int, batches: Iterable[Sequence[Member]], head: Head
+    frames: Sequence[Frame], start: int, batches: Iterable[Lines], head: Head
 ) -> Iterator[Range]:
     """Cut the archive where a frame begins with a member of the body, which comes in `batches`.
 
@@ -217,12 +211,12 @@ def _ranges(
     ends = list(itertools.accumulate(frame.size for frame in frames))
     lengths = map(len, io.BytesIO(head.listing))
     # Where each member begins in the tar file, and its line in the listing.
-    places, lines = [start], [sum(itertools.islice(lengths, len(head.first)))]
+    places, lines = [start], [sum(itertools.islice(lengths, len(head.first.paths)))]
     frame = first_frame = _HEAD_FRAMES
     first = 0
     for batch in batches:
-        _go_on(places, member_sizes(batch))
-        _go_on(lines, itertools.islice(lengths, len(batch)))
+        _go_on(places, member_sizes(zip(*batch, strict=True)))
+        _go_on(lines, itertools.islice(lengths, len(batch.paths)))
         while frame < len(frames) - 1 and (place := ends[frame]) <= places[-1]:
             frame += 1
             member = bisect_left(places, place, lo=first)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import PLACEHOLDERS
-from reespack.archive.listing import parse_listing
+from reespack.archive.listing import parse_listing, read_lines
 from reespack.errors import UnpackError, VerificationError
 from reespack.files import sha256_file, temporary_folder, walk
 from reespack.process import run
 from reespack.unpack.checking import Damage
-from reespack.unpack.extract import read_mending
+from reespack.unpack.extract import Rest, read_mending
 
 if TYPE_CHECKING:
     from reespack.archive.listing import Member
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["extract_squashfs", "look_through", "read_file"]
 
 
-def extract_squashfs(
-    archive: Path, root: Path, prefix: bytes, threads: int
-) -> tuple[bytes, tuple[Member, ...]]:
-    """Unpack an image to `root` and mend it for `prefix`; return its manifest and members."""
-    manifest, _, members, damaged = _extracted(archive, root, threads)
+def extract_squashfs(archive: Path, root: Path, prefix: bytes, threads: int) -> tuple[bytes, Rest]:
+    """Unpack an image to `root` and mend it for `prefix`; return its manifest, and what there is.
+
+    What is unpacked has the time at which it is unpacked, as `NewFiles` says.
+    """
+    manifest, listing, members, damaged = _extracted(archive, root, threads)
     if damaged:
         raise VerificationError(
             str(damaged[0]),
@@ -39,10 +40,12 @@ def extract_squashfs(
     by_path = {member.path: member for member in members}
     for path in mending.records:
         file = root / path
-        status = file.stat()
         file.write_bytes(mending.mended(by_path[path], file.read_bytes()))
-        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    return manifest, members
+    for path in (MANIFEST, LISTING, *by_path):
+        os.utime(root / path, follow_symlinks=False)
+    rest = Rest()
+    rest.add(read_lines(listing))
+    return manifest, rest
 
 
 def look_through(

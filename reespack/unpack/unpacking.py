@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +16,7 @@ from reespack.archive.listing import parse_listing
 from reespack.errors import UnpackError
 from reespack.files import current_umask, temporary_folder
 from reespack.progress import QUIET
-from reespack.unpack.extract import NewFiles, extract, finish
+from reespack.unpack.extract import NewFiles, Rest, extract, finish
 from reespack.unpack.head import read_head
 from reespack.unpack.processes import Task, extractors
 from reespack.unpack.stream import TarStream, read_unlisted
@@ -75,13 +74,13 @@ def unpack(  # noqa: PLR0913 - what goes where, and how
                 from reespack.unpack.squashfs import extract_squashfs
 
                 with required_sum(archive, sha256) if sha256 else contextlib.nullcontext():
-                    manifest, members = extract_squashfs(archive, root, os.fsencode(final), threads)
+                    manifest, rest = extract_squashfs(archive, root, os.fsencode(final), threads)
             else:
                 with (
                     extractors(archive, threads=threads) as processes,
                     _required_sum(archive, sha256, processes),
                 ):
-                    manifest, members = _extract_tar(
+                    manifest, rest = _extract_tar(
                         archive, processes, root, final, progress, sums=sha256 is None
                     )
             (root / STATE).write_bytes(os.fsencode(final) + b"\n")
@@ -89,13 +88,10 @@ def unpack(  # noqa: PLR0913 - what goes where, and how
             root.chmod(0o777 & ~current_umask())
             _require_free(place)
             root.rename(place)
-    _, kinds, sizes, _ = zip(*members, strict=True)
-    if "outside" in kinds:
-        for member in members:
-            if member.kind == "outside":
-                progress.warn(f"{member.path} is a link out of the environment, to {member.value}")
-    files = len(members) - kinds.count("dir")
-    return Unpacked(path=place, files=files, size=sum(sizes), manifest=manifest)
+    for member in rest.members:
+        if member.kind == "outside":
+            progress.warn(f"{member.path} is a link out of the environment, to {member.value}")
+    return Unpacked(path=place, files=rest.files, size=rest.size, manifest=manifest)
 
 
 def read_manifest(archive: Path) -> bytes:
@@ -147,26 +143,29 @@ def _extract_tar(  # noqa: PLR0913 - what goes where, and how
     progress: Progress,
     *,
     sums: bool,
-) -> tuple[bytes, tuple[Member, ...]]:
+) -> tuple[bytes, Rest]:
+    rest = Rest()
     with contextlib.closing(plain(archive, form_of(archive))) as pieces:
         stream = TarStream(pieces)
         head = read_head(stream, os.fsencode(prefix))
-        files = NewFiles(root, stream.mtime)
+        rest.add(head.first)
+        batches = map(rest.add, head.batches)
+        files = NewFiles(root)
         for path, content in head.files:
             files.write(path, "0644", content)
         if processes.fit(stream.position):
             task = Task(archive=archive, root=root, prefix=prefix, mtime=stream.mtime, sums=sums)
             with progress.task("unpacking", total=processes.size, unit="bytes") as advance:
-                body = processes.extract(task, head, advance)
+                processes.extract(task, head, batches, advance)
         else:
-            body = list(itertools.chain.from_iterable(head.batches))
-            total = sum(member.size for member in body)
+            body = tuple(batches)  # all is checked before anything is written
+            total = sum(sum(lines.sizes) for lines in body)
             with progress.task("unpacking", total=total, unit="bytes") as advance:
-                extract(stream, body, files, head.mending, sums=sums, advance=advance)
+                for lines in body:
+                    extract(stream, lines, files, head.mending, sums=sums, advance=advance)
                 stream.require_end(len(END))
-    members = (*head.first, *body)
-    finish(root, members, stream.mtime)
-    return head.manifest, members
+    finish(root, rest)
+    return head.manifest, rest
 
 
 def _require_free(place: Path) -> None:
