@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import textwrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -87,6 +86,12 @@ def size(number: int) -> str:
     return f"{value:.1f} {unit}" if value < 99.95 else f"{value:.0f} {unit}"  # noqa: PLR2004 - 3 digits
 
 
+def _wrapped(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, width) or [""]
+
+
 def flowed(line: str, *, width: int | None) -> list[str]:
     """Return a line broken at words to fit `width`, what follows indented as it is itself.
 
@@ -95,6 +100,8 @@ def flowed(line: str, *, width: int | None) -> list[str]:
     if width is None or len(line) <= width:
         return [line]
     indent = line[: len(line) - len(line.lstrip())]
+    import textwrap  # most of what is said fits
+
     return textwrap.wrap(
         line,
         width,
@@ -135,7 +142,7 @@ def table(  # noqa: PLR0913 - how a table looks
         is_header = bool(header) and number == 0
         index = number - bool(header)
         names = ["dim"] * len(row) if is_header else (colors[index] if colors else [""] * len(row))
-        last = [row[-1]] if room is None else textwrap.wrap(row[-1], room) or [""]
+        last = [row[-1]] if room is None else _wrapped(row[-1], room)
         for part, text in enumerate(last):
             cells = [cell if part == 0 else "" for cell in row[:-1]]
             padded = [

@@ -236,11 +236,14 @@ def test_the_first_kernel_unpacks_and_the_second_finds_it(
     home.mkdir()
     env = {"HOME": str(home), "PATH": ""}
     environment = home / ".cache/reespack/environments" / archive.sha256[:16]
+    before = time.time() - 1  # a file system's clock may be a little behind
     for _ in range(2):
         with kernel(installed.parent, installed.name, cwd=tmp_path, env=env) as (_, client):
             assert value_of(client, "sys.prefix") == str(environment)
             assert value_of(client, "os.environ['FROM_SPEC']") == "it's $HOME"
             assert value_of(client, "os.environ['FROM_START']").startswith(str(environment))
+    files = [path for path in environment.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert min(path.stat().st_mtime for path in files) >= before
     assert (environment / "mended").read_text() == f"{environment}\n"
     assert environment.parent.stat().st_mode & 0o777 == 0o700
     assert environments(environment.parent) == [environment]

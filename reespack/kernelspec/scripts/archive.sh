@@ -535,6 +535,8 @@ unpack() {
     unpack_to_target || die "$archive cannot be unpacked to $store" \
         "is there room for it? REESPACK_STORE names another folder"
     mend || die "conda-unpack failed" "the lines above say why"
+    # The archive's time is old, and file systems for scratch data are purged of what is old.
+    find "$target" -type f -exec touch {} + 2>/dev/null
     mkdir -p -- "$target/share/reespack" &&
         printf '%s\n%s\n%s\n' "$environment" "$archive_sha256" "$archive" \
             >"$target/share/reespack/unpacked" || die "$target cannot be written to" "is the disk full?"

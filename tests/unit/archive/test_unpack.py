@@ -6,6 +6,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,6 +54,19 @@ def test_the_same_as_tar_and_conda_unpack(  # noqa: PLR0913, PLR0917 - fixtures
     subprocess.run(["tar", "-xf", archive, "-C", place], check=True)
     subprocess.run([place / "bin/conda-unpack"], check=True, env={}, cwd="/")
     assert tree(place) == mine
+
+
+@pytest.mark.parametrize("form", ["tar.zst", "tar.gz", "squashfs"])
+def test_what_is_unpacked_is_new(tmp_path: Path, prefix: Prefix, pack_it: Pack, form: str) -> None:
+    archive = pack_it(prefix, tmp_path / f"a.{form}", format=form, mtime=1_000_000_000).path
+    before = time.time() - 1  # a file system's clock may be a little behind
+    unpack(archive, tmp_path / "env", threads=2)
+    paths = list((tmp_path / "env").rglob("*"))
+    assert any(path.is_symlink() for path in paths)
+    assert any(path.is_dir() and not any(path.iterdir()) for path in paths)
+    for path in paths:
+        status = path.lstat()
+        assert min(status.st_mtime, status.st_atime) >= before, path
 
 
 @pytest.fixture
