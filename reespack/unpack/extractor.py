@@ -64,12 +64,14 @@ class _Task(NamedTuple):
 
 
 def _begun(*, archive: str, root: str, prefix: str, mtime: int, sums: bool) -> _Task:
-    with open(f"{root}/{PLACEHOLDERS}", "rb") as file:  # noqa: PTH123 - pathlib is slow to import
+    handle = os.open(archive, os.O_RDONLY | os.O_CLOEXEC)
+    os.chdir(root)  # every file's path is looked up from here
+    with open(PLACEHOLDERS, "rb") as file:  # noqa: PTH123 - pathlib is slow to import
         mending = read_mending(file.read(), os.fsencode(prefix))
     return _Task(
-        archive=os.open(archive, os.O_RDONLY | os.O_CLOEXEC),
-        listing=os.open(f"{root}/{LISTING}", os.O_RDONLY | os.O_CLOEXEC),
-        files=NewFiles(root),
+        archive=handle,
+        listing=os.open(LISTING, os.O_RDONLY | os.O_CLOEXEC),
+        files=NewFiles("."),
         mending=mending,
         mtime=mtime,
         sums=sums,

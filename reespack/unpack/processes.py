@@ -53,6 +53,11 @@ class Range(NamedTuple):
     begin: int
     end: int
 
+    @property
+    def size(self) -> int:
+        """How many bytes of tar there are to do."""
+        return sum(frame.size for frame in self.frames)
+
     def encoded(self) -> bytes:
         """Return it as a process reads it."""
         return _line(range=[self.frames, self.begin, self.end - self.begin])
@@ -151,13 +156,23 @@ class Extractors:
     ) -> None:
         """Have all files of the body written; `batches` are its members.
 
-        Raises what the first process to fail says, or what is wrong with a member.
+        What is largest comes first, as soon as the listing has been read, so that all processes end
+        at about the same time. Raises what the first one to fail says, or what is wrong with a
+        member.
         """
         for worker in self.workers:
             self._send(worker, worker.tell, task.encoded())
+        waiting: list[Range] = []
         for given in _ranges(self.frames, self._start, batches, head):
+            waiting.append(given)
+            self._hear(self.workers, advance, wait=False)
+            while waiting and any(worker.asked < _AHEAD for worker in self.workers):
+                self._ask(waiting.pop(0).encoded(), advance)
+        for given in sorted(waiting, key=attrgetter("size"), reverse=True):
             self._ask(given.encoded(), advance)
         self._wait(advance)
+        for worker in self.workers:
+            worker.let_go()
 
     def _ask(self, request: bytes, advance: Callable[[int], None] | None = None) -> None:
         """Ask whoever has the least to do, once there is one without enough."""
@@ -176,12 +191,18 @@ class Extractors:
             while True:  # until it has said why, or that it says nothing more
                 self._hear([worker], None)
 
-    def _hear(self, workers: Sequence[Worker], advance: Callable[[int], None] | None) -> None:
-        """Wait until one of them says something; raise the error that it tells."""
+    def _hear(
+        self,
+        workers: Sequence[Worker],
+        advance: Callable[[int], None] | None,
+        *,
+        wait: bool = True,
+    ) -> None:
+        """Wait until one of them says something, or not; raise the error that it tells."""
         poll = select.poll()
         for worker in workers:
             poll.register(worker, select.POLLIN)
-        ready = {handle for handle, _ in poll.poll()}
+        ready = {handle for handle, _ in poll.poll(None if wait else 0)}
         for worker in workers:
             if worker.fileno() not in ready:
                 continue

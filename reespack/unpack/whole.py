@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
 from typing import TYPE_CHECKING
 
 from reespack.errors import VerificationError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -25,6 +25,8 @@ def required_sum(archive: Path, sha256: str) -> Iterator[None]:
     Another thread takes it. Raises the OSError of an archive that cannot be read. What goes wrong
     inside comes first.
     """
+    import threading  # where there are processes, one of them does this
+
     found: list[str | OSError] = []
     stop = threading.Event()
     thread = threading.Thread(target=_take, args=(archive, found, stop), daemon=True)

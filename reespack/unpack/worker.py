@@ -69,10 +69,14 @@ class Worker:
         self.asked -= len(lines)
         return lines
 
-    def close(self) -> None:
-        """Close this end of its pipes."""
+    def let_go(self) -> None:
+        """Tell it that nothing more is to come, so that it ends."""
         with contextlib.suppress(BrokenPipeError):  # nobody is there for what was not sent
             self._requests.close()
+
+    def close(self) -> None:
+        """Close this end of its pipes."""
+        self.let_go()
         self._answers.close()
 
     def end(self) -> None:
