@@ -76,7 +76,7 @@ def main() -> int:
 
 def _room_for(rows: list[str]) -> int:
     """Return how many bytes the rows take at most; folders stay until an experiment is over."""
-    return (60 if any("large" in row for row in rows) else 25) << 30
+    return (60 if any("large" in row for row in rows) else 30) << 30
 
 
 def _arguments() -> argparse.Namespace:
