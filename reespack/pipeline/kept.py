@@ -1,8 +1,8 @@
 """Builds in the cache, and whether they are still as they were kept.
 
 What was delivered may be the same file as what is kept (a link), so whoever writes into the one
-changes the other, and a file system may lose what it has. Looking at sizes and at small files finds
-most of it in no time; the rest is found when the archive is unpacked or verified.
+changes the other, and a file system may lose what it has. The archive's size and small files are
+looked at; what else is wrong is found when the archive is unpacked or verified.
 """
 
 from __future__ import annotations
