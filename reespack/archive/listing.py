@@ -90,10 +90,6 @@ class Lines(NamedTuple):
         first = Lines(paths[:count], kinds[:count], sizes[:count], values[:count])
         return first, Lines(paths[count:], kinds[count:], sizes[count:], values[count:])
 
-    def folders(self) -> set[str]:
-        """Return the paths of the folders that something of this lies in, "" for the top."""
-        return {path.rpartition("/")[0] for path in self.paths}
-
 
 _FIELDS = len(Member._fields)
 _SIZE = Member._fields.index("size")

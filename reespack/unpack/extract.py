@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import stat
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from reespack.archive.listing import Lines
     from reespack.unpack.stream import TarStream
 
-__all__ = ["Mending", "NewFiles", "Rest", "extract", "finish", "read_mending"]
+__all__ = ["Mending", "NewFiles", "Rest", "extract", "finish", "make_folders", "read_mending"]
 
 LARGE = 1 << 23
 """Bytes from which on a file is written as it streams, instead of at once."""
@@ -72,10 +71,10 @@ def read_mending(content: bytes, prefix: bytes) -> Mending:
 
 
 class NewFiles:
-    """Writes files below a folder, each with its member's mode, whatever the umask.
+    """Writes files into folders below `root`, each with its member's mode, whatever the umask.
 
-    The folders that they are in are made on the way. What is made has the time at which it is made:
-    file systems for scratch data are purged of what is old.
+    What is made has the time at which it is made: file systems for scratch data are purged of what
+    is old.
     """
 
     def __init__(self, root: Path | str) -> None:
@@ -84,7 +83,7 @@ class NewFiles:
 
     def write(self, path: str, kind: str, content: memoryview | bytes) -> None:
         """Write a file at once."""
-        handle = self._open(path, kind)
+        handle = os.open(self._root + path, _NEW_FILE, _MODES[kind])
         try:
             done = 0 if len(content) > _AT_ONCE else os.write(handle, content)
             if done < len(content):
@@ -98,7 +97,7 @@ class NewFiles:
         self, member: Member, pieces: Iterable[memoryview], mend: Callable[[bytes], bytes] | None
     ) -> None:
         """Write a file as it comes, however large; the few that need mending are mended then."""
-        handle = self._open(member.path, member.kind)
+        handle = os.open(self._root + member.path, _NEW_FILE, _MODES[member.kind])
         try:
             for piece in pieces:
                 _write_all(handle, piece)
@@ -111,14 +110,6 @@ class NewFiles:
             self._set_mode(handle, member.kind)
         finally:
             os.close(handle)
-
-    def _open(self, path: str, kind: str) -> int:
-        place = self._root + path
-        try:
-            return os.open(place, _NEW_FILE, _MODES[kind])
-        except FileNotFoundError:  # the first one in its folder
-            make_folder(place.rpartition("/")[0])
-            return os.open(place, _NEW_FILE, _MODES[kind])
 
     def _set_mode(self, handle: int, kind: str) -> None:
         """Give a file its mode if the umask, or a folder's ACL, took some of it.
@@ -146,7 +137,7 @@ def extract(  # noqa: PLR0913 - what goes where, and how
     sums: bool,
     advance: Callable[[int], None] | None = None,
 ) -> None:
-    """Write the files among the next members; links and empty folders are for `finish`.
+    """Write the files among the next members; their folders are there, links are for `finish`.
 
     With `sums`, each is held against the listing; else whoever calls this takes the archive's own
     sum, and a file's header, which says nothing that the listing does not, is passed over.
@@ -206,25 +197,8 @@ def _check(member: Member, digest: hashlib._Hash) -> None:
         )
 
 
-def make_folder(path: str) -> None:
-    """Make a folder and those that it lies in; others may be doing the same.
-
-    Most of the time only the last one is missing, or none: os.makedirs looks for each first. Raises
-    the OSError of one that cannot be made.
-    """
-    with contextlib.suppress(FileExistsError):
-        try:
-            os.mkdir(path, _FOLDER_MODE)  # noqa: PTH102 - names are strings here
-        except FileNotFoundError:
-            parent = path.rpartition("/")[0]
-            if not parent:
-                raise
-            make_folder(parent)
-            os.mkdir(path, _FOLDER_MODE)  # noqa: PTH102
-
-
 class Rest:
-    """What is to be made when all files have been written, and how much there is in all.
+    """What there is besides files, each folder before those in it, and how much there is in all.
 
     `files` counts what is not a folder, `size` their bytes.
     """
@@ -232,35 +206,41 @@ class Rest:
     def __init__(self) -> None:
         self.files = 0
         self.size = 0
-        self.members: list[Member] = []
-        self.filled: set[str] = set()
+        self.folders: list[str] = []
+        self.links: list[Member] = []
 
-    def add(self, lines: Lines) -> Lines:
-        """Take note of members, and return them."""
-        self.files += len(lines.kinds) - lines.kinds.count("dir")
-        self.size += sum(lines.sizes)
-        self.filled |= lines.folders()
+    def add(self, lines: Lines) -> list[str]:
+        """Take note of members, and return the folders among them."""
+        folders: list[str] = []
         if not _MODES.keys() >= set(lines.kinds):
-            self.members += [member for member in lines.members() if not member.is_file]
-        return lines
+            others = [member for member in lines.members() if not member.is_file]
+            folders += [member.path for member in others if member.kind == "dir"]
+            self.links += [member for member in others if member.is_link]
+        self.folders += folders
+        self.files += len(lines.kinds) - len(folders)
+        self.size += sum(lines.sizes)
+        return folders
+
+
+def make_folders(root: Path, folders: Iterable[str]) -> None:
+    """Make folders below `root`, each after the one that it lies in.
+
+    Raises the OSError of one that cannot be made.
+    """
+    top = f"{root}/"
+    for path in folders:
+        os.mkdir(top + path, _FOLDER_MODE)  # noqa: PTH102 - paths are strings here
 
 
 def finish(root: Path, rest: Rest) -> None:
-    """Make the folders that nothing is in, and the links.
+    """Make the links, and let others read all folders, as in the archive.
 
-    Others may read all folders, as in the archive, whatever the umask and the target's ACLs leave
-    of a new folder's mode: what they leave of the first one, they leave of all.
+    That is whatever the umask and the target's ACLs leave of a new folder's mode: what they leave
+    of the first one, they leave of all.
     """
-    folders = []
-    for path, kind, _, target in rest.members:
-        place = f"{root}/{path}"
-        if kind == "dir":
-            folders.append(place)
-            if path not in rest.filled:
-                make_folder(place)
-        else:
-            make_folder(place.rpartition("/")[0])
-            os.symlink(target, place)  # noqa: PTH211
+    for path, _, _, target in rest.links:
+        os.symlink(target, f"{root}/{path}")  # noqa: PTH211
+    folders = [f"{root}/{path}" for path in rest.folders]
     if folders and stat.S_IMODE(os.stat(folders[0]).st_mode) != _FOLDER_MODE:  # noqa: PTH116
         for path in folders:
             os.chmod(path, _FOLDER_MODE)  # noqa: PTH101

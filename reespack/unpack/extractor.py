@@ -2,7 +2,7 @@
 
 It reads a JSON object a line: a `task`, which it does not answer, says which archive goes where; a
 `range` has some frames, and the place of their lines in the listing that was unpacked with the
-head; for a `sum` it takes that of the archive as a whole. It answers with a JSON object a line.
+head. It answers with a JSON object a line.
 """
 
 from __future__ import annotations
@@ -39,8 +39,6 @@ def serve(requests: BinaryIO, answers: BinaryIO, decompressor: Decompressor) -> 
             request = json.loads(line)
             if "task" in request:
                 task = _begun(**request["task"])
-            elif "sum" in request:
-                _answer(answers, sum=_sum(request["sum"]))
             else:
                 frames, offset, length = request["range"]
                 _write(task, decompressor, list(map(Frame._make, frames)), offset, length)
@@ -87,14 +85,6 @@ def _write(
     stream.mtime = task.mtime
     extract(stream, lines, task.files, task.mending, sums=task.sums)
     stream.require_end(0)
-
-
-def _sum(archive: str) -> str:
-    from pathlib import Path
-
-    from reespack.files import sha256_file
-
-    return sha256_file(Path(archive))
 
 
 def _answer(answers: BinaryIO, **answer: object) -> None:

@@ -21,7 +21,6 @@ from reespack import errors
 from reespack.archive.frames import Frame, find_frames, form_of
 from reespack.archive.header import END, member_sizes
 from reespack.errors import ReespackError, UnpackError, VerificationError
-from reespack.unpack.whole import require_same
 from reespack.unpack.worker import start
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Range(NamedTuple):
 class Task(NamedTuple):
     """What all processes are told: what to unpack, where to, and whether to take files' sums.
 
-    The files of the head are there already.
+    The files of the head are there already, and all folders.
     """
 
     archive: Path
@@ -117,7 +116,6 @@ class Extractors:
     def __init__(self, frames: tuple[Frame, ...], workers: list[Worker]) -> None:
         self.frames = frames
         self.workers = workers
-        self._sum = ""
 
     def end(self) -> None:
         """Kill them all, if they have not ended, and wait until they are gone."""
@@ -139,17 +137,6 @@ class Extractors:
     def size(self) -> int:
         """How many bytes of tar there are to do."""
         return sum(frame.size for frame in self.frames[_HEAD_FRAMES:])
-
-    @contextlib.contextmanager
-    def required_sum(self, archive: Path, sha256: str) -> Iterator[None]:
-        """Raise VerificationError at the end of the `with` when the archive has another sha256.
-
-        It is the first thing that one of the processes does. What goes wrong inside comes first.
-        """
-        self._ask(_line(sum=str(archive)))
-        yield
-        self._wait()
-        require_same(archive, self._sum, sha256)
 
     def extract(
         self, task: Task, head: Head, batches: Iterable[Lines], advance: Callable[[int], None]
@@ -213,11 +200,9 @@ class Extractors:
                     "a process for unpacking ended too early", hint="try again"
                 ) from error
             for answer in answers:
-                if "sum" in answer:
-                    self._sum = answer["sum"]
-                elif "done" not in answer:
+                if "done" not in answer:
                     raise _error(answer)
-                elif advance:
+                if advance:
                     advance(answer["done"])
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["extract_squashfs", "look_through", "read_file"]
 
 
-def extract_squashfs(archive: Path, root: Path, prefix: bytes, threads: int) -> tuple[bytes, Rest]:
+def extract_squashfs(archive: Path, root: Path, prefix: Path, threads: int) -> tuple[bytes, Rest]:
     """Unpack an image to `root` and mend it for `prefix`; return its manifest, and what there is.
 
     What is unpacked has the time at which it is unpacked, as `NewFiles` says.
@@ -36,7 +36,7 @@ def extract_squashfs(archive: Path, root: Path, prefix: bytes, threads: int) -> 
             hint="fetch or build the archive again",
             detail="\n".join(map(str, damaged)),
         )
-    mending = read_mending((root / PLACEHOLDERS).read_bytes(), prefix)
+    mending = read_mending((root / PLACEHOLDERS).read_bytes(), os.fsencode(prefix))
     by_path = {member.path: member for member in members}
     for path in mending.records:
         file = root / path

@@ -10,25 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from reespack.archive import LISTING, MANIFEST
 from reespack.archive.conda_unpack import STATE
-from reespack.archive.frames import form_of, plain
-from reespack.archive.header import END
-from reespack.archive.listing import parse_listing
+from reespack.archive.frames import form_of
 from reespack.errors import UnpackError
 from reespack.files import current_umask, temporary_folder
 from reespack.progress import QUIET
-from reespack.unpack.extract import NewFiles, Rest, extract, finish
-from reespack.unpack.head import read_head
-from reespack.unpack.processes import Task, extractors
-from reespack.unpack.stream import TarStream, read_unlisted
 from reespack.unpack.whole import required_sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
     from reespack.archive.listing import Member
     from reespack.progress import Progress
-    from reespack.unpack.processes import Extractors
+    from reespack.unpack.extract import Rest
 
 __all__ = ["Unpacked", "read_manifest", "read_members", "unpack"]
 
@@ -70,28 +63,32 @@ def unpack(  # noqa: PLR0913 - what goes where, and how
         with temporary_folder(place.parent, f".{place.name}.") as folder:
             root = folder / "environment"
             root.mkdir(0o700)
-            if form_of(archive) == "squashfs":
-                from reespack.unpack.squashfs import extract_squashfs
-
-                with required_sum(archive, sha256) if sha256 else contextlib.nullcontext():
-                    manifest, rest = extract_squashfs(archive, root, os.fsencode(final), threads)
-            else:
-                with (
-                    extractors(archive, threads=threads) as processes,
-                    _required_sum(archive, sha256, processes),
-                ):
-                    manifest, rest = _extract_tar(
-                        archive, processes, root, final, progress, sums=sha256 is None
-                    )
+            with required_sum(archive, sha256) if sha256 else contextlib.nullcontext():
+                manifest, rest = _extract(
+                    archive, root, final, threads, sums=sha256 is None, progress=progress
+                )
             (root / STATE).write_bytes(os.fsencode(final) + b"\n")
             (root / STATE).chmod(0o644)
             root.chmod(0o777 & ~current_umask())
             _require_free(place)
             root.rename(place)
-    for member in rest.members:
+    for member in rest.links:
         if member.kind == "outside":
             progress.warn(f"{member.path} is a link out of the environment, to {member.value}")
     return Unpacked(path=place, files=rest.files, size=rest.size, manifest=manifest)
+
+
+def _extract(  # noqa: PLR0913 - what goes where, and how
+    archive: Path, root: Path, prefix: Path, threads: int, *, sums: bool, progress: Progress
+) -> tuple[bytes, Rest]:
+    """Extract an archive of any form; what only one needs is imported while the sum is taken."""
+    if form_of(archive) == "squashfs":
+        from reespack.unpack.squashfs import extract_squashfs
+
+        return extract_squashfs(archive, root, prefix, threads)
+    from reespack.unpack.tar import extract_tar
+
+    return extract_tar(archive, root, prefix, threads, sums=sums, progress=progress)
 
 
 def read_manifest(archive: Path) -> bytes:
@@ -99,13 +96,7 @@ def read_manifest(archive: Path) -> bytes:
 
     Raises UnpackError for what is no archive, and VerificationError for a damaged one.
     """
-    with _told(archive, None):
-        form = form_of(archive)
-        if form == "squashfs":
-            from reespack.unpack.squashfs import read_file
-
-            return read_file(archive, MANIFEST)
-        return read_unlisted(TarStream(plain(archive, form)), MANIFEST)
+    return _read_file(archive, MANIFEST)
 
 
 def read_members(archive: Path) -> tuple[Member, ...]:
@@ -113,59 +104,21 @@ def read_members(archive: Path) -> tuple[Member, ...]:
 
     Raises UnpackError and VerificationError as `read_manifest` does, and for a malformed list.
     """
+    from reespack.archive.listing import parse_listing
+
+    return parse_listing(_read_file(archive, LISTING))
+
+
+def _read_file(archive: Path, path: str) -> bytes:
+    """Return the manifest or the listing."""
     with _told(archive, None):
-        form = form_of(archive)
-        if form == "squashfs":
-            from reespack.unpack.squashfs import read_file
+        if form_of(archive) == "squashfs":
+            from reespack.unpack.squashfs import read_file as read_image
 
-            return parse_listing(read_file(archive, LISTING))
-        stream = TarStream(plain(archive, form))
-        read_unlisted(stream, MANIFEST)
-        return parse_listing(read_unlisted(stream, LISTING))
+            return read_image(archive, path)
+        from reespack.unpack.tar import read_file
 
-
-def _required_sum(
-    archive: Path, sha256: str | None, processes: Extractors
-) -> AbstractContextManager[None]:
-    """Have the sum taken, if there is one to compare it with: by a process, if there are any."""
-    if sha256 is None:
-        return contextlib.nullcontext()
-    if processes.workers:
-        return processes.required_sum(archive, sha256)
-    return required_sum(archive, sha256)
-
-
-def _extract_tar(  # noqa: PLR0913 - what goes where, and how
-    archive: Path,
-    processes: Extractors,
-    root: Path,
-    prefix: Path,
-    progress: Progress,
-    *,
-    sums: bool,
-) -> tuple[bytes, Rest]:
-    rest = Rest()
-    with contextlib.closing(plain(archive, form_of(archive))) as pieces:
-        stream = TarStream(pieces)
-        head = read_head(stream, os.fsencode(prefix))
-        rest.add(head.first)
-        batches = map(rest.add, head.batches)
-        files = NewFiles(root)
-        for path, content in head.files:
-            files.write(path, "0644", content)
-        if processes.fit(stream.position):
-            task = Task(archive=archive, root=root, prefix=prefix, mtime=stream.mtime, sums=sums)
-            with progress.task("unpacking", total=processes.size, unit="bytes") as advance:
-                processes.extract(task, head, batches, advance)
-        else:
-            body = tuple(batches)  # all is checked before anything is written
-            total = sum(sum(lines.sizes) for lines in body)
-            with progress.task("unpacking", total=total, unit="bytes") as advance:
-                for lines in body:
-                    extract(stream, lines, files, head.mending, sums=sums, advance=advance)
-                stream.require_end(len(END))
-    finish(root, rest)
-    return head.manifest, rest
+        return read_file(archive, path)
 
 
 def _require_free(place: Path) -> None:

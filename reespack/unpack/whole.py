@@ -3,49 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import functools
+import os
 from typing import TYPE_CHECKING
 
-from reespack.errors import VerificationError
+from reespack.errors import UnpackError, VerificationError
+from reespack.files import sha256_file
+from reespack.unpack.fork import alone, end, fork
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["require_same", "required_sum"]
-
-_CHUNK = 1 << 20
+__all__ = ["required_sum"]
 
 
 @contextlib.contextmanager
 def required_sum(archive: Path, sha256: str) -> Iterator[None]:
     """Raise VerificationError at the end of the `with` when the archive's sha256 is another one.
 
-    Another thread takes it. Raises the OSError of an archive that cannot be read. What goes wrong
+    Another process takes it, or another thread where there are others already. Raises the OSError
+    of an archive that cannot be read, and UnpackError when that process is killed. What goes wrong
     inside comes first.
     """
-    import threading  # where there are processes, one of them does this
-
-    found: list[str | OSError] = []
-    stop = threading.Event()
-    thread = threading.Thread(target=_take, args=(archive, found, stop), daemon=True)
-    thread.start()
+    taking = _Fork(archive) if alone() else _Thread(archive)
     try:
         yield
-    except BaseException:
-        stop.set()
-        raise
+        digest = taking.result()
     finally:
-        thread.join()
-    (digest,) = found
-    if isinstance(digest, OSError):
-        raise digest
-    require_same(archive, digest, sha256)
-
-
-def require_same(archive: Path, digest: str, sha256: str) -> None:
-    """Raise VerificationError unless an archive's `digest` is the `sha256` that it should be."""
+        taking.end()
     if digest != sha256:
         raise VerificationError(
             f"{archive} is not the archive that the files beside it describe",
@@ -54,13 +40,84 @@ def require_same(archive: Path, digest: str, sha256: str) -> None:
         )
 
 
-def _take(archive: Path, found: list[str | OSError], stop: threading.Event) -> None:
-    digest = hashlib.sha256()
+class _Fork:
+    """A process that takes the sum."""
+
+    def __init__(self, archive: Path) -> None:
+        self._archive = archive
+        answers, said = os.pipe()
+        self._answers = os.fdopen(answers, "rb")
+        try:
+            self._pid = fork(functools.partial(_say_sum, archive, said, os.getpid()))
+        except BaseException:
+            self._answers.close()
+            raise
+        finally:
+            os.close(said)
+
+    def result(self) -> str:
+        """Wait for the sum."""
+        said = self._answers.read().decode()
+        if not said:
+            raise UnpackError("a process for unpacking ended too early", hint="try again")
+        if said.startswith(_ERROR):
+            number = int(said.removeprefix(_ERROR))
+            raise OSError(number, os.strerror(number), str(self._archive))
+        return said
+
+    def end(self) -> None:
+        """Leave nothing of it behind."""
+        end(self._pid)
+        self._answers.close()
+
+
+_ERROR = "error "
+
+
+def _say_sum(archive: Path, said: int, parent: int) -> None:
+    """Write an archive's sum into a pipe, or what is wrong; end when nobody is there to read it."""
+
+    def go_on() -> None:
+        if os.getppid() != parent:
+            os._exit(0)
+
     try:
-        with archive.open("rb", buffering=0) as file:
-            while (chunk := file.read(_CHUNK)) and not stop.is_set():
-                digest.update(chunk)
+        answer = sha256_file(archive, go_on)
     except OSError as error:
-        found.append(error)
-    else:
-        found.append(digest.hexdigest())
+        answer = f"{_ERROR}{error.errno}"
+    os.write(said, answer.encode())
+
+
+class _Thread:
+    """A thread that takes the sum."""
+
+    def __init__(self, archive: Path) -> None:
+        import threading  # most of the time there is a fork
+
+        self._archive = archive
+        self._found: str | OSError = ""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._take, daemon=True)
+        self._thread.start()
+
+    def _take(self) -> None:
+        def go_on() -> None:
+            if self._stop.is_set():
+                raise InterruptedError
+
+        try:
+            self._found = sha256_file(self._archive, go_on)
+        except OSError as error:
+            self._found = error
+
+    def result(self) -> str:
+        """Wait for the sum."""
+        self._thread.join()
+        if isinstance(self._found, OSError):
+            raise self._found
+        return self._found
+
+    def end(self) -> None:
+        """Leave nothing of it behind."""
+        self._stop.set()
+        self._thread.join()

@@ -1,31 +1,28 @@
 """A process that writes files: it is told what by one pipe, and answers by another.
 
-It is a fork of this process, which has imported all that it needs already: that is most of what a
-new process takes its time for. Where other threads are about, it is a new Python instead: one of
-them may hold a lock that nobody would release in a fork (`os.fork` in Python's documentation).
+It is a fork of this process, or a new Python where other threads are about (see `fork`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
-import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from reespack.archive.decompressor import Decompressor
 from reespack.unpack.extractor import serve
+from reespack.unpack.fork import alone, end, fork
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 __all__ = ["Worker", "start"]
 
 _PIPE = 1 << 16
 """Bytes that a pipe holds (pipe(7))."""
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _PROGRAM = """\
 import json, sys
@@ -82,9 +79,7 @@ class Worker:
     def end(self) -> None:
         """Kill it, if it has not ended, and wait until it is gone."""
         if self.pid is not None:
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                os.kill(self.pid, signal.SIGKILL)
-                os.waitpid(self.pid, 0)  # what ignores SIGCHLD has no children to wait for
+            end(self.pid)
             self.pid = None
         self.close()
 
@@ -95,8 +90,9 @@ def start(others: Iterable[Worker] = ()) -> Worker:
     answers, said = os.pipe()
     worker = Worker(requests, answers)
     try:
-        if _alone():
-            worker.pid = _forked(given, said, (*others, worker))
+        if alone():
+            work = functools.partial(_serve, given, said, (*others, worker), Decompressor())
+            worker.pid = fork(work)
         else:
             worker.pid = _spawned(given, said)
     except BaseException:
@@ -108,45 +104,10 @@ def start(others: Iterable[Worker] = ()) -> Worker:
     return worker
 
 
-def _alone() -> bool:
-    """Say whether this process has a single thread, be they Python's or not (proc(5))."""
-    try:
-        return len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
-    except OSError:
-        return False
-
-
-def _forked(given: int, said: int, workers: Sequence[Worker]) -> int:
-    decompressor = Decompressor()
-    # A signal between the fork and what comes next would have the fork clean up what is not its.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        pid = os.fork()
-        if not pid:
-            _serve(given, said, workers, decompressor, mask)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    return pid
-
-
-def _serve(
-    given: int,
-    said: int,
-    workers: Sequence[Worker],
-    decompressor: Decompressor,
-    mask: Iterable[int],
-) -> NoReturn:
-    """Be a worker, and nothing else of what this process was a fork of."""
-    try:
-        for number in _SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for worker in workers:  # else it would not see that nobody tells it anything any more
-            worker.close()
-        serve(os.fdopen(given, "rb"), os.fdopen(said, "wb"), decompressor)
-    finally:
-        os._exit(0)
+def _serve(given: int, said: int, workers: Iterable[Worker], decompressor: Decompressor) -> None:
+    for worker in workers:  # else it would not see that nobody tells it anything any more
+        worker.close()
+    serve(os.fdopen(given, "rb"), os.fdopen(said, "wb"), decompressor)
 
 
 def _spawned(given: int, said: int) -> int:

@@ -19,7 +19,7 @@ from reespack.cli import main
 from reespack.errors import UnpackError, VerificationError
 from reespack.files import sha256_bytes, sha256_file
 from reespack.pack import blocks
-from reespack.unpack import processes, read_manifest, unpack, verify, worker
+from reespack.unpack import processes, read_manifest, unpack, verify, whole, worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +91,8 @@ def many_frames(
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What the processes are, whatever threads there are in this one."""
     kind: str = request.param
-    monkeypatch.setattr(worker, "_alone", lambda: kind == "forks")
+    for module in (worker, whole):
+        monkeypatch.setattr(module, "alone", lambda: kind == "forks")
     return kind
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ from reespack.archive.listing import Member, format_listing
 from reespack.errors import UnpackError, VerificationError
 from reespack.files import sha256_bytes, sha256_file
 from reespack.unpack import processes, read_manifest, unpack
-from reespack.unpack.extract import make_folder
 
 FINE = Member("fine", "0644", 4, sha256_bytes(b"fine"))
 
@@ -140,9 +138,3 @@ def test_a_frame_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
     bomb.write_bytes(GzipCodec().compress(bytes(400_000_000)))
     with pytest.raises(UnpackError):
         unpack(bomb, tmp_path / "x", threads=1)
-
-
-def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
-    os.symlink(tmp_path / "nowhere", tmp_path / "link")  # noqa: PTH211 - as where it is made
-    with pytest.raises(FileNotFoundError, match="link"):
-        make_folder(f"{tmp_path}/link/folder/below")
