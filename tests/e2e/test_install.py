@@ -142,7 +142,7 @@ def test_killed_anywhere_while_it_unpacks_the_next_one_recovers(
 ) -> None:
     problems = list(killer.while_unpacking(way, next_way))
     assert not any(problems), problems
-    assert len(problems) >= 50
+    assert len(problems) > len(killer.whole)  # each file, folder and link takes a call
 
 
 def test_killed_anywhere_while_it_removes_nothing_half_is_seen(killer: Killer) -> None:
