@@ -2,8 +2,8 @@
 
 Threads would not do: a small file takes a handful of short system calls, and after each of them a
 thread of Python's waits for the others. What the processes are told is little more than numbers
-(see `extractor`, and `worker` for what they are). This process does next to nothing meanwhile:
-there are as many others as there are cores.
+(see `extractor`, and `worker` for what they are). This process reads the listing and makes the
+folders first, and does next to nothing then: there are as many others as there are cores.
 """
 
 from __future__ import annotations
