@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.expected_conditions import presence_of_element_located
 from selenium.webdriver.support.ui import WebDriverWait
 
 if TYPE_CHECKING:
@@ -65,7 +67,6 @@ def test_a_person_chooses_by_keyboard_waits_and_works(
 ) -> None:
     user = lab.people[0]
     _log_in(browser, hub, user, lab.password)
-    browser.get(f"{hub.url}/hub/spawn")
     (group,) = browser.find_elements(By.CSS_SELECTOR, "fieldset")
     assert group.accessible_name == "Choose an environment"
     buttons = browser.find_elements(By.CSS_SELECTOR, "input[type=radio][name=environment]")
@@ -100,7 +101,6 @@ def test_an_admin_sees_why_the_catalog_is_not_read(browser: WebDriver, hub: Hub,
     try:
         for user, password in ((lab.people[0], lab.password), ("admin", lab.admin_password)):
             _log_in(browser, hub, user, password)
-            browser.get(f"{hub.url}/hub/spawn")
             page = browser.find_element(By.ID, "spawn_form").text
             assert "Statistics" in page
             assert ("'titel' is no key here" in page) == (user == "admin")
@@ -112,18 +112,27 @@ def test_an_admin_sees_why_the_catalog_is_not_read(browser: WebDriver, hub: Hub,
 
 
 def test_an_error_is_shown_on_the_page(browser: WebDriver, hub: Hub, lab: Lab) -> None:
-    _log_in(browser, hub, lab.people[0], lab.password)
-    browser.get(f"{hub.url}/hub/spawn?environment=nothing")
+    _log_in(browser, hub, lab.people[0], lab.password, query="?environment=nothing")
     page = browser.find_element(By.TAG_NAME, "body").text
     assert "There is no environment 'nothing' that you may use. Choose one of: alpha" in page
     _picture(browser, "error")
 
 
-def _log_in(browser: WebDriver, hub: Hub, user: str, password: str) -> None:
-    browser.get(f"{hub.url}/hub/login")
-    browser.find_element(By.NAME, "username").send_keys(user)
+def _log_in(browser: WebDriver, hub: Hub, user: str, password: str, *, query: str = "") -> None:
+    """Log in, and come to the form with what may be chosen.
+
+    The form is where the login leads, not asked for once more: when the page it is on already is
+    asked for, the browser's driver may return before there is anything on it.
+    """
+    browser.get(f"{hub.url}/hub/login?next={quote(f'/hub/spawn{query}', safe='')}")
+    waiting = WebDriverWait(browser, 60)
+    waiting.until(presence_of_element_located((By.NAME, "username"))).send_keys(user)
     browser.find_element(By.NAME, "password").send_keys(password, Keys.ENTER)
-    WebDriverWait(browser, 60).until(lambda page: "/hub/login" not in page.current_url)
+    waiting.until(
+        lambda page: page.execute_script(
+            "return document.readyState == 'complete' && !!document.getElementById('spawn_form')"
+        )
+    )
 
 
 def _wait(browser: WebDriver, part: str) -> None:
