@@ -23,6 +23,7 @@ from reespack.pack.collect import collect, owning_wheel
 from reespack.pack.compressing import compression
 from reespack.pack.conda_meta import installed_by
 from reespack.pack.headed import HeadedFile
+from reespack.pack.large_files import LargeFiles
 from reespack.pack.prefixes import BuildPrefix, PlaceholderTable
 from reespack.pack.scans import Scans
 from reespack.products import Archive, PackedFrame
@@ -255,9 +256,11 @@ class _Reading:
         self._job = job
         self._table = PlaceholderTable()
         prefix = BuildPrefix(job.prefix.path, self._table)
+        scans = Scans(prefix, submit)
         self.blocks = Blocks(
             prefix=prefix,
-            scans=Scans(prefix, submit),
+            scans=scans,
+            large=LargeFiles(job.installed.large, scans),
             rooms=rooms,
             installed=job.installed,
             mtime=job.mtime,

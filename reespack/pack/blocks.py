@@ -8,12 +8,10 @@ a few kilobytes.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
 import os
 import zlib
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,15 +21,18 @@ from reespack.archive.listing import Member, format_listing
 from reespack.errors import LeftoverPrefixError, PackError
 from reespack.files import sha256_bytes
 from reespack.pack.block import LARGE, MOST, PART, Block, LargeFile, Part, Rooms
-from reespack.pack.collect import Source, is_library
+from reespack.pack.collect import is_library
 from reespack.pack.prefixes import Leftover
-from reespack.pack.scans import Scans, kind_of
+from reespack.pack.scans import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from reespack.pack.collect import Source
     from reespack.pack.conda_meta import Installed
+    from reespack.pack.large_files import LargeFiles
     from reespack.pack.prefixes import BuildPrefix
+    from reespack.pack.scans import Scans
     from reespack.products import Bytecode
 
 __all__ = ["Blocks", "StaleBytecode", "member_bytes"]
@@ -39,16 +40,6 @@ __all__ = ["Blocks", "StaleBytecode", "member_bytes"]
 _FIRST = FRAME_SIZE // 8
 """Bytes in the first block; each of the next ones has twice as many, until they are large enough:
 the sooner there is one, the sooner somebody compresses."""
-
-BEGUN = 64 << 20
-LEFT = 192 << 20
-"""Bytes of large files to begin with, at most, and to leave for the end."""
-
-_AT_A_TIME = 2
-"""Large files that are looked through at once, before anything is compressed."""
-
-_SOON = 4
-"""Large files that are looked through ahead of their turn."""
 
 _CUTS = 64
 """One in so many paths lets a block end before it is full."""
@@ -86,6 +77,7 @@ class Blocks:
     seed: bytes
     owner: Callable[[str], str]
     scans: Scans
+    large: LargeFiles
     rooms: Rooms
     members: list[Member] = field(default_factory=list)
     listing: list[bytes] = field(default_factory=list)
@@ -94,45 +86,17 @@ class Blocks:
     _enough: int = _FIRST
     _block: Block = field(default_factory=Block)
     _compiled: list[Bytecode] = field(default_factory=list)
-    _waiting: deque[tuple[Source, int]] = field(default_factory=deque)
-    _unbegun: deque[Source] = field(default_factory=deque)
-    _large: int = 0
-    _added: int = 0
     _reading: str = ""
     _advance: Callable[[int], object] = field(default=lambda _: None)
 
     def begin(self, work: Callable[[Iterable[Part]], None]) -> None:
         """Have `work` called with some large files that `of` will yield, until that is called.
 
-        So they can be in work before anybody knows what else there is. What is no large file, or
-        has the prefix in it, is passed over. `work` is called by any thread.
+        It is called by any thread, before anybody knows what else there is.
         """
-        for path in reversed(self._first):
-            file = os.path.join(self.prefix.path, path)  # noqa: PTH118 - names are strings here
-            self._unbegun.append(Source(path, "file", file))
-        for _ in range(_AT_A_TIME):
-            self._begin_next(work)
-
-    def _begin_next(
-        self, work: Callable[[Iterable[Part]], None], member: Member | None = None, file: str = ""
-    ) -> None:
-        """Begin with a file that has been looked through, and then have another one be."""
-        if member is not None and member.size >= LARGE:
-            work(self._parts(member, LargeFile(file)))
-        try:
-            source = self._unbegun.popleft()
-        except IndexError:  # that was the last one, or another thread has taken it
-            return
-        self.scans.begin(source, functools.partial(self._begin_next, work, file=source.file))
-
-    @property
-    def _first(self) -> dict[str, int]:
-        """Return the large files to begin with, and their sizes in bytes."""
-        found: dict[str, int] = {}
-        for path, size in self.installed.large.items():
-            if sum(found.values()) + size <= BEGUN:
-                found[path] = size
-        return found
+        self.large.begin(
+            self.prefix.path, lambda member, file: work(self._parts(member, LargeFile(file)))
+        )
 
     def of(
         self, sources: Sequence[Source], advance: Callable[[int], object]
@@ -145,7 +109,6 @@ class Blocks:
         StaleBytecode when a source is not the one that its bytecode was compiled from.
         """
         self._advance = advance
-        self._unbegun.clear()
         try:
             yield from self._read(sources)
         except OSError as error:
@@ -156,72 +119,35 @@ class Blocks:
         self._require_sources()
 
     def _read(self, sources: Sequence[Source]) -> Iterator[Block | Part]:
-        """Read all sources: the large ones now and then, what must be rewritten at the end.
+        """Read all sources: folders, then files, at the end what must be rewritten.
 
-        Small files take longer to read than to compress, large ones the other way round, and while
-        something is rewritten nothing is read. So there is always something left to compress, and
-        there is at the end, while the head is made. It is an order that only the contents tell:
-        the archive is to be the same, whoever happens to be ready. And large files come between
-        blocks of small ones that are full: those are the same where there are others, or none.
+        Large files come between blocks of small ones that are full: those are the same where there
+        are others, or none.
         """
-        folders, small, large, rewritten = self._parted(sources)
-        known = {source.path: source for source in large}
-        for path, size in {**self._first, **self.installed.large}.items():
-            if path in known:
-                self._wait(known[path], size)
+        folders, small, rewritten = _parted(self.large.expect(sources))
         for source in folders:
             yield from self._add(source)
             if self._is_full(source.path):
                 yield from self._flush()
-        begun = sum(self._first.values())
-        yield from self._add_large(begun)
+        yield from self._add_large(self.large.first())
         for number, (source, following) in enumerate(itertools.zip_longest(small, small[1:])):
             self._reading = source.path
             if not self._add_small(source):
                 yield from self._add(source)
             if self._is_full(source.path) and not self._is_like(source, following):
                 yield from self._flush()
-                between = max(0, self._large - begun - LEFT)
-                yield from self._add_large(begun + between * number // len(small))
-        yield from self._add_large(self._large)
+                yield from self._add_large(self.large.between(number, len(small)))
+        yield from self._add_large(self.large.rest())
         for source in rewritten:
             self._reading = source.path
             yield from self._add_file(source)
             if self._is_full(source.path):
                 yield from self._flush()
 
-    def _parted(self, sources: Sequence[Source]) -> tuple[list[Source], ...]:
-        """Return the folders, the small files, those known to be large, and what is rewritten."""
-        found: tuple[list[Source], ...] = ([], [], [], [])
-        folders, small, large, rewritten = found
+    def _add_large(self, sources: Iterable[Source]) -> Iterator[Block | Part]:
+        """Add large files."""
         for source in sources:
-            if source.kind == "dir":
-                folders.append(source)
-            elif source.change:
-                rewritten.append(source)
-            elif source.path in self.installed.large and source.kind == "file":
-                large.append(source)
-            else:
-                small.append(source)
-        return found
-
-    def _wait(self, source: Source, size: int) -> None:
-        """Leave a large file for later."""
-        self._waiting.append((source, size))
-        self._large += size
-
-    def _look_ahead(self) -> None:
-        """Have large files looked through whose turn is soon."""
-        for source, _ in itertools.islice(self._waiting, _SOON):
-            self.scans.begin(source)
-
-    def _add_large(self, due: int) -> Iterator[Block | Part]:
-        """Add those files that have waited longest, until `due` bytes of them have been added."""
-        while self._waiting and self._added < due:
-            source, size = self._waiting.popleft()
-            self._added += size
             self._reading = source.path
-            self._look_ahead()
             member = self.scans.member(source)
             if member is None:
                 yield from self._add_changed(source)
@@ -353,7 +279,7 @@ class Blocks:
         elif member.size < LARGE:
             yield from self._add_parts(member, source.file)
         else:
-            self._wait(source, member.size)
+            self.large.add(source, member.size)
 
     def _add_changed(self, source: Source) -> Iterator[Block]:
         """Add a file that has the prefix in it, or is rewritten."""
@@ -439,6 +365,21 @@ class Blocks:
             hint="remove the file in postBuild, or have its program keep relative paths",
             detail="\n".join(lines),
         )
+
+
+def _parted(sources: Iterable[Source]) -> tuple[list[Source], list[Source], list[Source]]:
+    """Return the folders, the files that are read as they are, and those that are rewritten."""
+    folders: list[Source] = []
+    files: list[Source] = []
+    rewritten: list[Source] = []
+    for source in sources:
+        if source.kind == "dir":
+            folders.append(source)
+        elif source.change:
+            rewritten.append(source)
+        else:
+            files.append(source)
+    return folders, files, rewritten
 
 
 def member_bytes(member: Member, content: bytes, mtime: int) -> bytes:

@@ -173,8 +173,8 @@ def test_large_files_wait_unless_the_prefix_is_in_them(
 def test_large_files_are_spread_over_the_small_ones(
     tmp_path: Path, prefix: Prefix, pack_it: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reespack.pack.blocks.BEGUN", 8 << 20)
-    monkeypatch.setattr("reespack.pack.blocks.LEFT", 4 << 20)
+    monkeypatch.setattr("reespack.pack.large_files.BEGUN", 8 << 20)
+    monkeypatch.setattr("reespack.pack.large_files.LEFT", 4 << 20)
     monkeypatch.setattr("reespack.pack.blocks.FRAME_SIZE", 1 << 20)
     for number in range(8):
         (prefix.path / f"lib/small{number}.bin").write_bytes(bytes(1 << 20))
