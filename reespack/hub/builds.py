@@ -173,6 +173,8 @@ class _Build:
             self._problem = "the Hub is root: name an account for builds in reespack.hub.configure"
             return
         script = self._builds.script(self._entry)
+        # Before there is a job, or the one that goes may be its own.
+        await asyncio.to_thread(_forget, _log_of(self._target))
         try:
             command, variables = self._builds.submission()
             LOG.info("building %s: %s", self._entry.name, shlex.join(command))
@@ -199,7 +201,6 @@ class _Build:
     async def _read_log(self) -> None:
         """Pass on what the job writes, in whole lines, until it ends or the archive is there."""
         path, position = _log_of(self._target), 0
-        await asyncio.to_thread(_forget, path)
         over = False
         while not over:
             over = self._ended.is_set() or await asyncio.to_thread(self._is_built)

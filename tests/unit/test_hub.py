@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -394,6 +395,23 @@ def test_a_build_that_fails_is_explained_and_tried_again(builds: Builds) -> None
     assert "could not be built" in text
     assert "no such package: numpie" in text
     assert asyncio.run(builds.archive(entry, Reports())).is_file()
+
+
+def test_the_log_of_a_build_is_read_however_late(builds: Builds) -> None:
+    class SlowThreads(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401
+            return super().submit(lambda: (time.sleep(0.3), fn(*args, **kwargs))[1])
+
+    async def run() -> Path:
+        asyncio.get_running_loop().set_default_executor(SlowThreads())
+        return await failing.archive(_catalog().entries[2], Reports())
+
+    failing = Builds(
+        folder=builds.folder, command=builds.command, submit=("env", "FAIL=1", "/bin/sh")
+    )
+    with pytest.raises(HTTPError) as caught:
+        asyncio.run(run())
+    assert "no such package: numpie" in caught.value.jupyterhub_message  # type: ignore[attr-defined]
 
 
 def test_who_stops_waiting_does_not_stop_the_build(builds: Builds) -> None:
