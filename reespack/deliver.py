@@ -6,6 +6,7 @@ where it is not. Whatever else lies in the folder is left alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -55,7 +56,8 @@ def deliver_file(source: Path, target: Path) -> None:
             hint="make room, or choose another folder with --output",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # most of the time it is not there any more
+            temporary.unlink()
 
 
 def write_sums(output: Path, known: Mapping[str, str]) -> Path:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "current_umask",
     "remove_tree",
+    "removed_afterwards",
     "replace_folder",
     "sha256_bytes",
     "sha256_file",
@@ -84,7 +85,8 @@ def temporary_beside(target: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~current_umask())
         temporary.replace(target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong before is what counts
+            temporary.unlink()
         raise
 
 
@@ -99,10 +101,31 @@ def temporary_folder(parent: Path, prefix: str = ".tmp-") -> Iterator[Path]:
     """Yield a new folder (mode 0700) below `parent` that is gone afterwards, whatever happens."""
     folder = parent / f"{prefix}{os.urandom(8).hex()}"
     folder.mkdir(mode=0o700)
+    with removed_afterwards(folder):
+        yield folder
+
+
+@contextlib.contextmanager
+def removed_afterwards(folder: Path) -> Iterator[Path]:
+    """Yield a folder, and remove it and all in it at the end, whatever happens.
+
+    An error that leads to the end is raised, not one of the removing that comes of it.
+    """
     try:
         yield folder
-    finally:
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _remove_at_last(folder)
+        raise
+    _remove_at_last(folder)
+
+
+def _remove_at_last(folder: Path) -> None:
+    try:
         remove_tree(folder)
+    except KeyboardInterrupt:
+        remove_tree(folder)  # a second Ctrl-C is no reason to leave gigabytes behind
+        raise
 
 
 def remove_tree(path: Path) -> None:
@@ -139,26 +162,24 @@ def replace_folder(source: Path, target: Path) -> None:
     Of several processes that do so at once, the last one's stays, whole. For a moment there is
     neither: POSIX has no way to exchange two folders.
     """
-    aside = source.with_name(f"{source.name}.old")
-    try:
-        while True:
-            with contextlib.suppress(FileNotFoundError):
-                target.rename(aside)
-            try:
-                source.rename(target)
-            except OSError as error:
-                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-                    raise
-                remove_tree(aside)  # another process was quicker: its folder is next
-            else:
-                return
-    except BaseException:
-        if not os.path.lexists(target):
-            with contextlib.suppress(FileNotFoundError):
-                aside.rename(target)
-        raise
-    finally:
-        remove_tree(aside)
+    with removed_afterwards(source.with_name(f"{source.name}.old")) as aside:
+        try:
+            while True:
+                with contextlib.suppress(FileNotFoundError):
+                    target.rename(aside)
+                try:
+                    source.rename(target)
+                except OSError as error:
+                    if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                        raise
+                    remove_tree(aside)  # another process was quicker: its folder is next
+                else:
+                    return
+        except BaseException:
+            if not os.path.lexists(target):
+                with contextlib.suppress(FileNotFoundError):
+                    aside.rename(target)
+            raise
 
 
 def _open_folders(path: Path) -> None:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reespack.errors import ConfigError
-from reespack.files import current_umask, remove_tree, write_atomic
+from reespack.files import current_umask, remove_tree, removed_afterwards, write_atomic
 from reespack.locks import locked, try_lock
 from reespack.progress import QUIET
 from reespack.store.use import open_to_group, stamp, take_lease
@@ -197,19 +197,12 @@ class Cache:
         name = f"{_BUILD}{os.urandom(4).hex()}"
         folder = self.builds / name
         # The lock comes first: a folder without one is nobody's.
-        with self.lock(name):
+        with self.lock(name), removed_afterwards(folder):
             try:
-                try:
-                    folder.mkdir(mode=0o700)
-                except OSError as error:
-                    raise self._unusable(error.strerror or "no folder can be made") from error
-                yield folder
-            finally:
-                try:
-                    remove_tree(folder)
-                except KeyboardInterrupt:
-                    remove_tree(folder)  # a second Ctrl-C is no reason to leave gigabytes behind
-                    raise
+                folder.mkdir(mode=0o700)
+            except OSError as error:
+                raise self._unusable(error.strerror or "no folder can be made") from error
+            yield folder
 
     def sweep(self) -> tuple[Path, ...]:
         """Remove the folders of builds that were killed; return which."""
@@ -281,15 +274,13 @@ class Cache:
         target = self.artifacts / key
         try:
             self._stamp("artifacts", (key,))
-            temporary = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.artifacts))
-            try:
+            made = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.artifacts))
+            with removed_afterwards(made) as temporary:
                 for name, source in files.items():
                     shutil.move(source, temporary / name)
                 _make_read_only(temporary)
                 with contextlib.suppress(FileExistsError):
                     _rename_new(temporary, target)
-            finally:
-                remove_tree(temporary)
         except OSError as error:
             raise self._unusable(error.strerror or "an archive cannot be kept") from error
         return target
@@ -301,11 +292,9 @@ class Cache:
         import tempfile
 
         try:
-            aside = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.artifacts))
-            try:
+            made = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.artifacts))
+            with removed_afterwards(made) as aside:
                 (self.artifacts / key).rename(aside)  # all at once, for whoever looks for it now
-            finally:
-                remove_tree(aside)
         except OSError as error:
             raise self._unusable(error.strerror or "an archive cannot be removed") from error
 

@@ -6,12 +6,24 @@ import errno
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from reespack.files import current_umask, remove_tree, replace_folder
+from reespack.files import (
+    current_umask,
+    remove_tree,
+    replace_folder,
+    temporary_beside,
+    temporary_folder,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NOBODY = 65534
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell it")
@@ -119,3 +131,44 @@ def test_a_file_gives_way_to_a_folder(tmp_path: Path) -> None:
     (tmp_path / "target").touch()
     replace_folder(tmp_path / "source", tmp_path / "target")
     assert list((tmp_path / "target").iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [temporary_folder, lambda parent: temporary_beside(parent / "x")])
+def test_an_error_of_the_cleaning_up_hides_none(
+    make: Callable[[Path], AbstractContextManager[Path]],
+    tmp_path: Path,
+    closed: Callable[[Path], AbstractContextManager[None]],
+) -> None:
+    def work() -> None:
+        with make(tmp_path):
+            stack.enter_context(closed(tmp_path))
+            raise ValueError("the first")
+
+    with ExitStack() as stack, pytest.raises(ValueError, match="the first"):
+        work()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_error_of_the_cleaning_up_alone_is_told(
+    tmp_path: Path, closed: Callable[[Path], AbstractContextManager[None]]
+) -> None:
+    with ExitStack() as stack, pytest.raises(PermissionError), temporary_folder(tmp_path):
+        stack.enter_context(closed(tmp_path))
+
+
+@pytest.fixture
+def closed() -> Callable[[Path], AbstractContextManager[None]]:
+    """Return what closes a folder to everybody, root as well, for a while."""
+
+    @contextmanager
+    def closed(folder: Path) -> Iterator[None]:
+        account = os.geteuid()
+        folder.chmod(0)
+        os.seteuid(account or NOBODY)  # root is let in everywhere
+        try:
+            yield
+        finally:
+            os.seteuid(account)
+            folder.chmod(0o700)
+
+    return closed
