@@ -51,8 +51,10 @@ class Site(NamedTuple):
             cwd=self.folder,
         )
 
-    def succeed(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        ended = self.run(*words)
+    def succeed(
+        self, *words: str | Path, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        ended = self.run(*words, env=env)
         assert ended.returncode == 0, ended.stderr
         return ended
 

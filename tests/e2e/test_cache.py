@@ -264,6 +264,23 @@ def test_a_shared_cache_below_is_used_and_not_touched(public: Site) -> None:
     assert one.read_bytes() == only(public.folder / "home/dist", "more-*.tar.zst").read_bytes()
 
 
+def test_what_is_damaged_in_a_shared_cache_below_is_made_again_above(fresh: Site) -> None:
+    repo = plain(fresh, "r")
+    fresh.succeed("build", repo, "-o", "dist")
+    before = archives(fresh.folder / "dist")
+    shared = fresh.folder / "shared"
+    fresh.cache.rename(shared)
+    archive = only(shared / "artifacts", "*") / "archive"
+    archive.unlink()  # what was delivered is the same file
+    archive.write_bytes(b"")
+    below = {"REESPACK_SHARED_CACHE": str(shared)}
+    made = fresh.succeed("build", repo, "-o", "again", env=below).stderr
+    assert "is damaged in the cache: it is made again" in made
+    assert archives(fresh.folder / "again") == before
+    assert archive.read_bytes() == b""  # another's: it is only read
+    assert "Nothing has changed" in fresh.succeed("build", repo, "-o", "again", env=below).stderr
+
+
 def test_a_group_shares_a_cache(public: Site) -> None:
     public.cache.mkdir()
     os.chown(public.cache, -1, 12345)
