@@ -89,6 +89,8 @@ def _make(
     place: Place, snapshot: Snapshot, namespace: Namespace, lock: Lock, progress: Progress
 ) -> bool:
     """Make what a mounted environment needs, the lock being held; say whether it was not there."""
+    from reespack.cores import available_cores
+    from reespack.files import removed_afterwards
     from reespack.installing.mounted import make_layer
     from reespack.unpack.whole import required_sum
 
@@ -101,14 +103,12 @@ def _make(
     progress.step(f"mounting {snapshot.archive.name} (once in this store)")
     part = place.aside("part", current_owner())
     part.mkdir(0o700)
-    try:
-        with required_sum(snapshot.archive, place.digest):
+    with removed_afterwards(part):
+        with required_sum(snapshot.archive, place.digest, threads=available_cores()):
             made = make_layer(place, snapshot.archive, namespace, part)
         snapshot.require_same()
         require_mine(lock)
         remember(snapshot, place.store, place.digest)
         place.make_leases()
         made.rename(place.path)
-    finally:
-        clear(part)
     return True

@@ -149,25 +149,31 @@ def _unpack(
     place: Place, snapshot: Snapshot, lock: Lock, threads: int | None, progress: Progress
 ) -> None:
     from reespack.cores import available_cores
+    from reespack.files import removed_afterwards
     from reespack.unpack import unpack
     from reespack.unpack.whole import required_sum
 
     archive = snapshot.archive
+    threads = threads or available_cores()
     progress.step(f"unpacking {archive} to {place.path} (once)")
     part = place.aside("part", current_owner())
     part.mkdir(0o700)
-    try:
+    with removed_afterwards(part):
         told = told_beside(snapshot)
         # A sum that was taken of this very file says nothing about whether it is whole.
         known = told if told == place.digest else None
-        whole = contextlib.nullcontext() if known else required_sum(archive, place.digest)
+        whole = (
+            contextlib.nullcontext()
+            if known
+            else required_sum(archive, place.digest, threads=threads)
+        )
         try:
             with whole:
                 unpack(
                     archive,
                     part / "environment",
                     prefix=place.path,
-                    threads=threads or available_cores(),
+                    threads=threads,
                     sha256=known,
                     progress=progress,
                 )
@@ -183,8 +189,6 @@ def _unpack(
         remember(snapshot, place.store, place.digest)
         place.make_leases()
         (part / "environment").rename(place.path)
-    finally:
-        clear(part)
 
 
 # --- what others need, too ---------------------------------------------------------------------

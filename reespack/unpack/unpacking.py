@@ -63,7 +63,7 @@ def unpack(  # noqa: PLR0913 - what goes where, and how
         with temporary_folder(place.parent, f".{place.name}.") as folder:
             root = folder / "environment"
             root.mkdir(0o700)
-            with required_sum(archive, sha256) if sha256 else contextlib.nullcontext():
+            with _required(archive, sha256, threads):
                 manifest, rest = _extract(
                     archive, root, final, threads, sums=sha256 is None, progress=progress
                 )
@@ -76,6 +76,14 @@ def unpack(  # noqa: PLR0913 - what goes where, and how
         if member.kind == "outside":
             progress.warn(f"{member.path} is a link out of the environment, to {member.value}")
     return Unpacked(path=place, files=rest.files, size=rest.size, manifest=manifest)
+
+
+def _required(
+    archive: Path, sha256: str | None, threads: int
+) -> contextlib.AbstractContextManager[None]:
+    if sha256 is None:
+        return contextlib.nullcontext()
+    return required_sum(archive, sha256, threads=threads)
 
 
 def _extract(  # noqa: PLR0913 - what goes where, and how

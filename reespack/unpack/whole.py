@@ -19,14 +19,14 @@ __all__ = ["required_sum"]
 
 
 @contextlib.contextmanager
-def required_sum(archive: Path, sha256: str) -> Iterator[None]:
+def required_sum(archive: Path, sha256: str, *, threads: int) -> Iterator[None]:
     """Raise VerificationError at the end of the `with` when the archive's sha256 is another one.
 
-    Another process takes it, or another thread where there are others already. Raises the OSError
-    of an archive that cannot be read, and UnpackError when that process is killed. What goes wrong
-    inside comes first.
+    Another process takes it meanwhile, or another thread where there are others already; with one
+    thread only, it is taken when all else is done. Raises the OSError of an archive that cannot be
+    read, and UnpackError when that process is killed. What goes wrong inside comes first.
     """
-    taking = _Fork(archive) if alone() else _Thread(archive)
+    taking = _taking(archive, threads)
     try:
         yield
         digest = taking.result()
@@ -38,6 +38,12 @@ def required_sum(archive: Path, sha256: str) -> Iterator[None]:
             hint="build or fetch it again, or remove the manifest and SHA256SUMS beside it",
             detail=f"its sha256 is {digest}\nexpected is   {sha256}",
         )
+
+
+def _taking(archive: Path, threads: int) -> _Fork | _Thread | _Afterwards:
+    if threads == 1:
+        return _Afterwards(archive)
+    return _Fork(archive) if alone() else _Thread(archive)
 
 
 class _Fork:
@@ -121,3 +127,17 @@ class _Thread:
         """Leave nothing of it behind."""
         self._stop.set()
         self._thread.join()
+
+
+class _Afterwards:
+    """The sum, taken when it is asked for."""
+
+    def __init__(self, archive: Path) -> None:
+        self._archive = archive
+
+    def result(self) -> str:
+        """Take the sum."""
+        return sha256_file(self._archive)
+
+    def end(self) -> None:
+        """Leave nothing behind: there is nothing."""

@@ -21,11 +21,16 @@ from testbed.waiting import wait_for
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 
 
-@pytest.fixture(params=["fork", "thread"])
+@pytest.fixture(params=["fork", "thread", "afterwards"])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     kind: str = request.param
     monkeypatch.setattr(whole, "alone", lambda: kind == "fork")
     return kind
+
+
+@pytest.fixture
+def threads(kind: str) -> int:
+    return 1 if kind == "afterwards" else 2
 
 
 @pytest.fixture
@@ -39,41 +44,39 @@ def children() -> list[str]:
     return Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
 
 
-@pytest.mark.usefixtures("kind")
-def test_the_right_sum_is_fine_and_another_is_told(archive: Path) -> None:
+def test_the_right_sum_is_fine_and_another_is_told(archive: Path, threads: int) -> None:
     before = children()
     right = sha256_file(archive)
-    with required_sum(archive, right):
+    with required_sum(archive, right, threads=threads):
         pass
     with (
         pytest.raises(VerificationError, match="files beside it describe") as raised,
-        required_sum(archive, "0" * 64),
+        required_sum(archive, "0" * 64, threads=threads),
     ):
         pass
     assert right in (raised.value.detail or "")
     assert children() == before
 
 
-def test_a_fork_takes_it_where_there_may_be_one(kind: str, archive: Path) -> None:
+def test_a_fork_takes_it_where_there_may_be_one(kind: str, archive: Path, threads: int) -> None:
     before = children()
-    with required_sum(archive, sha256_file(archive)):
+    with required_sum(archive, sha256_file(archive), threads=threads):
         assert (len(children()) > len(before)) == (kind == "fork")
     assert children() == before
 
 
-@pytest.mark.usefixtures("kind")
-def test_an_archive_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+def test_an_archive_that_cannot_be_read_is_an_error(tmp_path: Path, threads: int) -> None:
     with (
         pytest.raises(FileNotFoundError, match="missing"),
-        required_sum(tmp_path / "missing", "0" * 64),
+        required_sum(tmp_path / "missing", "0" * 64, threads=threads),
     ):
         pass
 
 
-@pytest.mark.usefixtures("kind")
-def test_what_goes_wrong_inside_comes_first(archive: Path) -> None:
+def test_what_goes_wrong_inside_comes_first(archive: Path, threads: int) -> None:
     before = (children(), threading.active_count())
-    with pytest.raises(KeyError, match="inside"), required_sum(archive, "0" * 64):
+    inside = required_sum(archive, "0" * 64, threads=threads)
+    with pytest.raises(KeyError, match="inside"), inside:
         raise KeyError("inside")
     assert (children(), threading.active_count()) == before
 
@@ -89,7 +92,8 @@ def test_it_is_an_error_when_the_fork_is_killed(
         (pid,) = set(children()) - set(before)
         os.kill(int(pid), signal.SIGKILL)
 
-    with pytest.raises(UnpackError, match="ended too early"), required_sum(tmp_path / "never", ""):
+    taking = required_sum(tmp_path / "never", "", threads=2)
+    with pytest.raises(UnpackError, match="ended too early"), taking:
         kill_it()
 
 
@@ -97,7 +101,7 @@ _WAIT = """\
 import sys, time
 from pathlib import Path
 from reespack.unpack.whole import required_sum
-with required_sum(Path(sys.argv[1]), ""):
+with required_sum(Path(sys.argv[1]), "", threads=2):
     print("begun", flush=True)
     time.sleep(60)
 """
