@@ -46,7 +46,7 @@ def open_environment(
     thread). Everything else is as `install` does it. Raises what that raises.
     """
     if mount and _is_image(archive):
-        mounted = _mounted(archive, stores, progress)
+        mounted = _mounted(archive, stores, threads, progress)
         if mounted is not None:
             return mounted
     return install(archive, stores=stores, threads=threads, progress=progress)
@@ -60,7 +60,9 @@ def _is_image(archive: Path) -> bool:
         return False  # `install` says why
 
 
-def _mounted(archive: Path, stores: Stores, progress: Progress) -> Installation | None:
+def _mounted(
+    archive: Path, stores: Stores, threads: int | None, progress: Progress
+) -> Installation | None:
     """Return a mounted environment; None where it is unpacked, or has to be."""
     from reespack.installing.mounted import mount
 
@@ -74,7 +76,7 @@ def _mounted(archive: Path, stores: Stores, progress: Progress) -> Installation 
 
     def make(namespace: Namespace, lock: Lock) -> bool:
         nonlocal fresh
-        made = _make(place, snapshot, namespace, lock, progress)
+        made = _make(place, snapshot, namespace, lock, threads=threads, progress=progress)
         fresh = made or fresh
         return made
 
@@ -85,8 +87,14 @@ def _mounted(archive: Path, stores: Stores, progress: Progress) -> Installation 
     return Installation(place=place, archive=archive, fresh=fresh, lease=lease)
 
 
-def _make(
-    place: Place, snapshot: Snapshot, namespace: Namespace, lock: Lock, progress: Progress
+def _make(  # noqa: PLR0913 - what goes where, and how
+    place: Place,
+    snapshot: Snapshot,
+    namespace: Namespace,
+    lock: Lock,
+    *,
+    threads: int | None,
+    progress: Progress,
 ) -> bool:
     """Make what a mounted environment needs, the lock being held; say whether it was not there."""
     from reespack.cores import available_cores
@@ -104,7 +112,8 @@ def _make(
     part = place.aside("part", current_owner())
     part.mkdir(0o700)
     with removed_afterwards(part):
-        with required_sum(snapshot.archive, place.digest, threads=available_cores()):
+        cores = threads or available_cores()
+        with required_sum(snapshot.archive, place.digest, threads=cores):
             made = make_layer(place, snapshot.archive, namespace, part)
         snapshot.require_same()
         require_mine(lock)
