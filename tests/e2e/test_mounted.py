@@ -183,13 +183,16 @@ def test_of_many_at_once_one_mounts(lab: Lab) -> None:
 
 
 def test_a_mount_stays_for_whoever_has_joined_and_goes_with_the_last(lab: Lab) -> None:
+    gate = lab.folder / "gate"
     with running(lab) as (_, first):
-        second = lab.start(*lab.words("python", "sh", "-c", f"{NAMESPACE}; read x; where"))
+        script = f"{NAMESPACE}; until [ -e {gate} ]; do sleep 0.2; done; where"
+        second = lab.start(*lab.words("python", "sh", "-c", script))
         assert second.stdout is not None
         assert second.stdout.readline() == first
         assert len(servers(lab)) == 1
     assert len(servers(lab)) == 1
-    assert second.communicate("\n")[0] == f"{place(lab) / 'environment'} 1\n"
+    gate.touch()
+    assert second.communicate(timeout=120)[0] == f"{place(lab) / 'environment'} 1\n"
     leaves_nothing(lab)
 
 
